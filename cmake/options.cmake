@@ -1,0 +1,45 @@
+# Compiler flags and third-party packages, in one place.
+
+add_library(tiller_options INTERFACE)
+target_include_directories(tiller_options INTERFACE ${CMAKE_SOURCE_DIR})
+# g++ 12 reports -Wrestrict inside its own std::string (GCC bug 105329).
+target_compile_options(tiller_options INTERFACE
+  -Wall -Wextra -Wpedantic -Werror -Wno-unknown-pragmas
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:Clang>:-Wno-c99-extensions> -fno-math-errno -ffp-contract=fast)
+
+# The whole program is built for x86-64-v3 (AVX2, FMA, F16C). Files named *_avx512.cpp hold rows that
+# ask the processor before they run.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(tiller_options INTERFACE -march=x86-64-v3)
+endif()
+
+if(TILLER_SANITIZE)
+  target_compile_options(tiller_options INTERFACE
+    -fsanitize=${TILLER_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(tiller_options INTERFACE -fsanitize=${TILLER_SANITIZE})
+endif()
+if(TILLER_FUZZ)
+  target_compile_options(tiller_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+    -fno-sanitize-recover=all)
+  target_link_options(tiller_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+find_package(fmt REQUIRED)
+find_package(nlohmann_json 3 REQUIRED)
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
+if(NOT TILLER_FUZZ)  # one thread is enough for a fuzzer, and clang's OpenMP is another package
+  find_package(OpenMP REQUIRED)
+  target_link_libraries(tiller_options INTERFACE OpenMP::OpenMP_CXX)
+endif()
+target_link_libraries(tiller_options INTERFACE fmt::fmt Threads::Threads)
+
+set(TILLER_HAVE_ONEDNN OFF)
+if(TILLER_ONEDNN)
+  find_package(dnnl QUIET)
+  if(dnnl_FOUND)
+    set(TILLER_HAVE_ONEDNN ON)
+  endif()
+endif()
+message(STATUS "oneDNN peer rows: ${TILLER_HAVE_ONEDNN}")

@@ -1,0 +1,76 @@
+#pragma once
+// Samplers, one step at a time. Each step is one function that reads like its algorithm; Sampler
+// walks them from noise to picture and yields every step.
+#include <cstdint>
+#include <functional>
+
+#include "diffusion/gaussian_diffusion.h"
+
+namespace tiller {
+
+/// The noise of one draw for the whole batch, f32 [N,H,W,C]. Draw 0 is the start, draw 1 the first
+/// step's, and so on; called once per step, in order, also where the noise is not used.
+using NoiseSource = std::function<Tensor(std::int64_t draw, const Shape& shape)>;
+
+/// Philox noise of samples first_sample .. first_sample + N - 1: the same for any batch size.
+NoiseSource philox_noise(std::uint64_t seed, std::uint32_t first_sample);
+
+struct SampleOptions {
+  bool ddim = false;
+  double eta = 0;  ///< DDIM: 0 deterministic, 1 as noisy as DDPM (Song et al. 2020, eq. 16)
+  bool clip = true;
+  DenoisedFn denoised_fn;
+  bool fused = true;  ///< use the fused step kernel where it can (no denoised_fn)
+};
+
+/// What one step gives.
+struct StepOutput {
+  std::int64_t step;  ///< index into the spaced process: counts down to 0
+  Tensor sample;      ///< x_{t-1}
+  Tensor x_start;     ///< predicted x_0 (DDPM: before guidance, DDIM: after)
+  Tensor gradient;    ///< the guide's, or none
+};
+
+/// x_{t-1} by ancestral sampling (Ho et al. 2020, Algorithm 2), guided by Algorithm 1 of Dhariwal &
+/// Nichol 2021 when `gradient` is given. No noise is added at step 0.
+StepOutput ddpm_step(const GaussianDiffusion& diffusion, const Tensor& model_output,
+                     const Tensor& x_t, std::int64_t step, const Tensor& gradient,
+                     const Tensor& noise, const SampleOptions& options);
+
+/// x_{t-1} by DDIM (Song et al. 2020, eq. 12), guided by Algorithm 2 when `gradient` is given.
+StepOutput ddim_step(const GaussianDiffusion& diffusion, const Tensor& model_output,
+                     const Tensor& x_t, std::int64_t step, const Tensor& gradient,
+                     const Tensor& noise, const SampleOptions& options);
+
+/// x_{t+1} from x_t: DDIM's ordinary differential equation run backwards, from picture to noise.
+StepOutput ddim_reverse_step(const GaussianDiffusion& diffusion, const Tensor& model_output,
+                             const Tensor& x_t, std::int64_t step, const SampleOptions& options);
+
+/// From x_T to x_0. `while (!sampler.done()) use(sampler.next());`
+class Sampler {
+ public:
+  /// `guide` may be empty. Takes draw 0 from `noise` unless `start` is given.
+  Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide, SampleOptions options,
+          const Shape& shape, NoiseSource noise, const Tensor& start = {});
+  bool done() const { return step_ < 0; }
+  StepOutput next();
+  const Tensor& sample() const { return x_; }
+
+ private:
+  StepOutput fused_step(const Tensor& output, const Tensor& gradient, const Tensor& noise);
+  const GaussianDiffusion& diffusion_;
+  Model model_;
+  Guide guide_;
+  SampleOptions options_;
+  NoiseSource noise_;
+  Tensor x_;      // [N,H,W,C]
+  Tensor table_;  // [steps,kStepScalars]: see kernels/sampler_step/sampler_step.h
+  Tensor state_;  // [4] i64
+  std::int64_t step_;
+  std::int64_t draw_ = 1;
+};
+
+/// The fused step's coefficient table for a process: f32 [steps,kStepScalars].
+Tensor step_table(const GaussianDiffusion& diffusion, double eta);
+
+}  // namespace tiller

@@ -1,0 +1,76 @@
+#include "kernels/conv2d/rows.h"
+
+#include "kernels/conv2d/indirect.h"
+#include "kernels/conv2d/reference.h"
+#include "kernels/gemm/isa.h"
+#include "kernels/rows_cuda.h"
+
+namespace tiller {
+
+namespace {
+
+template <class Args>
+bool always(const Args&) {
+  return true;
+}
+
+void run_fwd(const Conv2dFwdArgs& args, void*, Stream) {
+  dispatch_floating(args.dtype(), [&](auto t) { conv2d_fwd_reference<decltype(t)>(args); });
+}
+void run_dgrad(const Conv2dDgradArgs& args, void*, Stream) {
+  dispatch_floating(args.dtype(), [&](auto t) { conv2d_dgrad_reference<decltype(t)>(args); });
+}
+void run_wgrad(const Conv2dWgradArgs& args, void*, Stream) {
+  dispatch_floating(args.dtype(), [&](auto t) { conv2d_wgrad_reference<decltype(t)>(args); });
+}
+
+}  // namespace
+
+std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
+  static const Row<Conv2dFwdArgs> cpu[] = {
+      {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_fwd},
+      {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx2, Conv2dFwdArgs>,
+       conv2d_indirect_workspace<Avx2, Conv2dFwdArgs>, conv2d_indirect_run<Avx2, Conv2dFwdArgs>},
+      {"v2_indirect_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx512, Conv2dFwdArgs>,
+       conv2d_indirect_workspace<Avx512, Conv2dFwdArgs>,
+       conv2d_indirect_run<Avx512, Conv2dFwdArgs>},
+  };
+  if (device == DeviceType::cpu) return cpu;
+  return device_rows<Conv2dFwdArgs>(device);
+}
+
+std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
+  static const Row<Conv2dDgradArgs> cpu[] = {
+      {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_dgrad},
+      {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx2, Conv2dDgradArgs>,
+       conv2d_indirect_workspace<Avx2, Conv2dDgradArgs>,
+       conv2d_indirect_run<Avx2, Conv2dDgradArgs>},
+      {"v2_indirect_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx512, Conv2dDgradArgs>,
+       conv2d_indirect_workspace<Avx512, Conv2dDgradArgs>,
+       conv2d_indirect_run<Avx512, Conv2dDgradArgs>},
+  };
+  if (device == DeviceType::cpu) return cpu;
+  return device_rows<Conv2dDgradArgs>(device);
+}
+
+std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
+  static const Row<Conv2dWgradArgs> cpu[] = {
+      {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_wgrad},
+      {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx2, Conv2dWgradArgs>,
+       conv2d_indirect_workspace<Avx2, Conv2dWgradArgs>,
+       conv2d_indirect_run<Avx2, Conv2dWgradArgs>},
+      {"v2_indirect_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx512, Conv2dWgradArgs>,
+       conv2d_indirect_workspace<Avx512, Conv2dWgradArgs>,
+       conv2d_indirect_run<Avx512, Conv2dWgradArgs>},
+  };
+  if (device == DeviceType::cpu) return cpu;
+  return device_rows<Conv2dWgradArgs>(device);
+}
+
+}  // namespace tiller

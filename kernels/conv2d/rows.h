@@ -1,0 +1,11 @@
+#pragma once
+// Each device's implementations of the convolution, in study order.
+#include "kernels/conv2d/conv2d.h"
+
+namespace tiller {
+
+std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device);
+std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device);
+std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device);
+
+}  // namespace tiller

@@ -1,0 +1,177 @@
+#include "kernels/gemm/gemm.h"
+
+#include <algorithm>
+
+#include "kernels/gemm/floats.h"
+#include "runtime/parallel.h"
+
+namespace tiller {
+
+namespace {
+
+constexpr std::int64_t kBlockTiles = 16;          // tiles of a task
+constexpr std::int64_t kPanelBytes = 256 * 1024;  // of packed weights that stay in the cache
+constexpr std::int64_t kMaxColumns = 32;          // of a panel
+
+// The reduction cut into stretches whose packed weights fit the cache.
+std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
+  const std::int64_t most = kPanelBytes / 4 / gemm.panel_columns();
+  std::vector<std::vector<GemmRun>> cuts(1);
+  std::int64_t room = most;
+  for (GemmRun run : gemm.runs)
+    while (run.length > 0) {
+      if (room == 0) {
+        cuts.emplace_back();
+        room = most;
+      }
+      GemmRun piece = run;
+      piece.length = std::min(run.length, room);
+      cuts.back().push_back(piece);
+      run.b += piece.length * gemm.panel_columns();
+      run.begin += piece.length;
+      run.length -= piece.length;
+      room -= piece.length;
+    }
+  return cuts;
+}
+
+std::byte* bytes_of(const Tensor& t) { return static_cast<std::byte*>(t.raw()); }
+
+// What happens to a finished tile: bias, residual, rounding, the stores, its moments.
+class Epilogue {
+ public:
+  explicit Epilogue(const Gemm& gemm)
+      : gemm_(gemm), tiles_(gemm.tiles()), size_(static_cast<std::int64_t>(size_of(gemm.dtype))) {}
+
+  void operator()(std::int64_t tile, std::int64_t panel, float* c) const {
+    const std::int64_t width = gemm_.panel_columns(), first = panel * width;
+    const std::int64_t used = std::min(width, gemm_.columns - first);
+    const std::int64_t image = tile / tiles_.count, within = tile % tiles_.count;
+    const std::int64_t rows = tiles_.rows(within);
+    const std::int64_t first_row = image * gemm_.image_rows + tiles_.begin(within);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      float* values = c + i * width;
+      RowMap::Place place{first_row + i, 0};
+      if (!gemm_.map.identity() || gemm_.residual_up2x) place = gemm_.map(first_row + i);
+      if (gemm_.bias)
+        for (std::int64_t k = 0; k < width; ++k) values[k] += gemm_.bias[first + k];
+      if (gemm_.residual) add_residual(place, first, used, values);
+      const std::int64_t split = gemm_.y0.cols() - first;  // columns that belong to y0
+      if (split > 0) store(gemm_.y0, place.row, first, values, std::min(used, split));
+      if (split < used) {
+        const std::int64_t from = std::max<std::int64_t>(split, 0);
+        store(gemm_.y1, place.row, first + from - gemm_.y0.cols(), values + from, used - from);
+      }
+    }
+    if (gemm_.moments) write_moments(tile, first, rows, c);
+  }
+
+ private:
+  void add_residual(const RowMap::Place& place, std::int64_t first, std::int64_t used,
+                    float* values) const {
+    const std::int64_t row = gemm_.residual_up2x ? place.half_row : place.row;
+    const std::byte* from =
+        bytes_of(gemm_.residual) + (row * gemm_.residual.row_stride() + first) * size_;
+    float converted[kMaxColumns];
+    const float* residual = reinterpret_cast<const float*>(from);
+    if (gemm_.dtype != DType::f32) {
+      to_floats(from, gemm_.dtype, used, converted);
+      residual = converted;
+    }
+    for (std::int64_t k = 0; k < used; ++k) values[k] += residual[k];
+  }
+
+  // The moments are those of the rounded values, so these replace the exact ones.
+  void store(const Tensor& y, std::int64_t row, std::int64_t column, float* values,
+             std::int64_t count) const {
+    std::byte* to = bytes_of(y) + (row * y.row_stride() + column) * size_;
+    from_floats(values, count, gemm_.dtype, to);
+    if (gemm_.moments && gemm_.dtype != DType::f32) to_floats(to, gemm_.dtype, count, values);
+  }
+
+  void write_moments(std::int64_t tile, std::int64_t first, std::int64_t rows,
+                     const float* c) const {
+    const std::int64_t width = gemm_.panel_columns(), padded = gemm_.padded_columns();
+    float mean[kMaxColumns] = {}, m2[kMaxColumns] = {};
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t k = 0; k < width; ++k) mean[k] += c[i * width + k];
+    for (std::int64_t k = 0; k < width; ++k) mean[k] /= static_cast<float>(rows);
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t k = 0; k < width; ++k) {
+        const float d = c[i * width + k] - mean[k];
+        m2[k] += d * d;
+      }
+    float* to = gemm_.moments + tile * 2 * padded + first;
+    std::copy(mean, mean + width, to);
+    std::copy(m2, m2 + width, to + padded);
+  }
+
+  const Gemm& gemm_;
+  const Tiles tiles_;
+  const std::int64_t size_;
+};
+
+}  // namespace
+
+void run_gemm(const Gemm& gemm) {
+  const std::int64_t all_tiles = gemm.all_tiles(), panels = gemm.panels();
+  if (all_tiles == 0) return;
+  const std::vector<std::vector<GemmRun>> cuts = cut_runs(gemm);
+  // Blocks are smaller when there would be too few tasks for all threads.
+  const std::int64_t wanted = 4 * threads();
+  const std::int64_t per_block =
+      std::clamp<std::int64_t>(all_tiles * panels / wanted, 1, kBlockTiles);
+  const std::int64_t blocks = (all_tiles + per_block - 1) / per_block;
+  const std::int64_t tile_floats = gemm.kernels->rows * gemm.panel_columns();
+  const TileKernel* kernels = gemm.narrow ? gemm.kernels->narrow : gemm.kernels->tile;
+  const Tiles tiles = gemm.tiles();
+  const Epilogue epilogue(gemm);
+  // Panel by panel, so that a thread's run of tasks shares its weights.
+  launch("gemm", panels * blocks, [&](std::int64_t task) {
+    alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxColumns];
+    const std::int64_t panel = task / blocks, first = task % blocks * per_block;
+    const std::int64_t last = std::min(first + per_block, all_tiles);
+    for (std::size_t cut = 0; cut < cuts.size(); ++cut)
+      for (std::int64_t tile = first; tile < last; ++tile) {
+        kernels[tiles.rows(tile % tiles.count)](cuts[cut].data(),
+                                                static_cast<std::int64_t>(cuts[cut].size()), panel,
+                                                gemm.table + tile * gemm.segments * kMaxTileRows,
+                                                c + (tile - first) * tile_floats, cut > 0);
+        if (cut + 1 == cuts.size()) epilogue(tile, panel, c + (tile - first) * tile_floats);
+      }
+  });
+}
+
+void merge_moments(std::span<const Gemm> phases, const Tensor& stats) {
+  const std::int64_t columns = stats.dim(1);
+  constexpr std::int64_t kStrip = 64;
+  const std::int64_t strips = (columns + kStrip - 1) / kStrip;
+  launch("merge_moments", stats.dim(0) * strips, [&](std::int64_t task) {
+    const std::int64_t n = task / strips, begin = task % strips * kStrip;
+    const std::int64_t end = std::min(begin + kStrip, columns);
+    float mean[kStrip] = {}, m2[kStrip] = {};
+    float count = 0;
+    for (const Gemm& phase : phases) {
+      const Tiles tiles = phase.tiles();
+      const std::int64_t padded = phase.padded_columns();
+      for (std::int64_t t = 0; t < tiles.count; ++t) {
+        const float* from = phase.moments + (n * tiles.count + t) * 2 * padded;
+        const auto more = static_cast<float>(tiles.rows(t));
+        const float share = more / (count + more);
+        for (std::int64_t k = begin; k < end; ++k) {
+          const float d = from[k] - mean[k - begin];
+          mean[k - begin] += d * share;
+          m2[k - begin] += from[padded + k] + d * d * (count * share);
+        }
+        count += more;
+      }
+    }
+    float* to = static_cast<float*>(stats.raw()) + (n * columns + begin) * 2;
+    for (std::int64_t k = 0; k < end - begin; ++k) {
+      to[2 * k] = mean[k];
+      to[2 * k + 1] = m2[k];
+    }
+  });
+}
+
+}  // namespace tiller

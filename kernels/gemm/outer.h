@@ -1,0 +1,38 @@
+#pragma once
+// The product behind the fast weight-gradient rows of conv2d and linear:
+//
+//   dw[k, s, c] = sum over m: dy[m, k] * x(m, s)[c]
+//
+// x(m, s) is a row chosen by segment s (a tap), or zeros on the padding. Both operands are packed. A
+// chunk of m is summed in registers, and the chunks' sums are added in order: two short chains of
+// additions instead of one of N*P*Q, and the same on any number of threads.
+#include <functional>
+#include <vector>
+
+#include "kernels/gemm/microkernel.h"
+#include "runtime/tensor.h"
+
+namespace tiller {
+
+/// Rows whose channels go to columns [column, column + channels) of each segment of dw.
+struct OuterSource {
+  Tensor x;
+  std::int64_t column;
+};
+
+struct Outer {
+  const Microkernels* kernels;
+  Tensor dy;  ///< [m,K] f32|f16|bf16
+  std::int64_t segments;
+  std::vector<OuterSource> sources;
+  bool silu = false;  ///< x is passed through SiLU
+  /// Row of the sources that goes with row m of dy in segment s, or -1 for zeros.
+  std::function<std::int64_t(std::int64_t m, std::int64_t s)> row;
+  Tensor dw;     ///< K x (segments * channels of all sources), dense f32
+  Tensor dbias;  ///< [K] f32 or none
+};
+
+std::size_t outer_workspace(const Outer& outer);
+void run_outer(const Outer& outer, void* workspace);
+
+}  // namespace tiller

@@ -1,0 +1,40 @@
+#pragma once
+#include <memory>
+
+#include "autograd/ops.h"
+#include "nn/config.h"
+#include "nn/scope.h"
+
+namespace tiller {
+
+/// guided-diffusion's EncoderUNetModel: the UNet's encoder and a pool, giving class logits for a
+/// noised picture (Dhariwal & Nichol 2021, section 4).
+class Classifier {
+ public:
+  /// As UNet::UNet.
+  Classifier(const ClassifierConfig& config, ParameterSource& source);
+  ~Classifier();
+  Classifier(Classifier&&) noexcept;
+  Classifier& operator=(Classifier&&) noexcept;
+
+  /// t [N] -> [N,4*model_channels].
+  Var embed(const Tensor& t) const;
+  /// x [N,H,W,C] -> logits [N,num_classes] f32 (f64 with f64).
+  Var forward(const Var& x, const Var& emb) const;
+  Var operator()(const Var& x, const Tensor& t) const;
+
+  /// The gradient that guides: d sum_n log p(y_n | x_n, t_n) / dx, [N,H,W,C] f32. Runs forward and
+  /// the input gradient only; no weight gradient. `logits` receives the logits when not null.
+  Tensor log_prob_gradient(const Tensor& x, const Tensor& t, const Tensor& y,
+                           Tensor* logits = nullptr) const;
+
+  const ClassifierConfig& config() const;
+  const ParameterList& parameters() const;
+  std::int64_t stride() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tiller

@@ -1,0 +1,108 @@
+#pragma once
+// What the kernel tests share: random tensors, the relative error, rows walked one by one.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "kernels/reference.h"
+#include "runtime/op.h"
+
+namespace tiller::test {
+
+/// Any floating (or integer) host tensor as doubles, in row order.
+inline std::vector<double> doubles(const Tensor& t) {
+  std::vector<double> out;
+  out.reserve(static_cast<std::size_t>(t.numel()));
+  const auto gather = [&](auto zero) {
+    using T = decltype(zero);
+    for (std::int64_t r = 0; r < t.rows(); ++r)
+      for (std::int64_t c = 0; c < t.cols(); ++c)
+        out.push_back(static_cast<double>(row_of<const T>(t, r)[c]));
+  };
+  switch (t.dtype()) {
+    case DType::i64:
+      gather(std::int64_t{});
+      break;
+    case DType::i32:
+      gather(std::int32_t{});
+      break;
+    case DType::u8:
+      gather(std::uint8_t{});
+      break;
+    default:
+      dispatch_floating(t.dtype(), gather);
+  }
+  return out;
+}
+
+/// A host tensor with the given values rounded to dtype.
+inline Tensor tensor_of(const std::vector<double>& values, const Shape& shape, DType dtype) {
+  Tensor t = Tensor::empty(shape, dtype);
+  dispatch_floating(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      t.data<T>()[i] =
+          static_cast<T>(static_cast<std::conditional_t<sizeof(T) == 8, double, float>>(values[i]));
+  });
+  return t;
+}
+
+/// i.i.d. normal values, the same for every dtype up to rounding.
+inline Tensor randn(const Shape& shape, DType dtype, unsigned seed, double scale = 1) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal(0, scale);
+  std::vector<double> values(static_cast<std::size_t>(shape.numel()));
+  for (double& v : values) v = normal(generator);
+  return tensor_of(values, shape, dtype);
+}
+
+/// A channel slice of a wider tensor filled with NaN, holding the values of `t`: catches kernels
+/// that ignore the row stride or read and write beside their channels.
+inline Tensor as_slice(const Tensor& t, std::int64_t before = 3, std::int64_t after = 5) {
+  const Shape wide = t.shape().with(-1, t.cols() + before + after);
+  Tensor big = tensor_of(std::vector<double>(static_cast<std::size_t>(wide.numel()), std::nan("")),
+                         wide, t.dtype());
+  Tensor slice = big.channels(before, before + t.cols());
+  slice.copy_from(t);
+  return slice;
+}
+
+/// Fills a tensor with NaN, so that an element which a kernel forgets to write is seen.
+inline void poison(const Tensor& t) {
+  dispatch_floating(t.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    for (std::int64_t r = 0; r < t.rows(); ++r)
+      for (std::int64_t c = 0; c < t.cols(); ++c) row_of<T>(t, r)[c] = static_cast<T>(NAN);
+  });
+}
+
+/// ||a - b|| / ||b||; NaN anywhere gives infinity.
+inline double relative_error(const Tensor& a, const Tensor& b) {
+  EXPECT_EQ(a.shape(), b.shape());
+  const std::vector<double> x = doubles(a), y = doubles(b);
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    difference += (x[i] - y[i]) * (x[i] - y[i]);
+    norm += y[i] * y[i];
+  }
+  const double error = norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
+  return std::isfinite(error) ? error : INFINITY;
+}
+
+/// Runs f(row) for every CPU row of `op` that supports args, forced by name.
+template <class Args, class F>
+int for_each_row(const Op<Args>& op, const Args& args, const F& f) {
+  int n = 0;
+  for (const Row<Args>& row : op.rows(DeviceType::cpu)) {
+    if (row.math > op_detail::requested_math(args.dtype()) || !row.supports(args)) continue;
+    SCOPED_TRACE(std::string(op.name) + ":" + row.name);
+    ForceRows force(std::string(op.name) + ":" + row.name);
+    f(row);
+    ++n;
+  }
+  return n;
+}
+
+}  // namespace tiller::test

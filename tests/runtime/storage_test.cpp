@@ -1,0 +1,100 @@
+#include "runtime/storage.h"
+
+#include <gtest/gtest.h>
+
+#include "runtime/tensor.h"
+
+namespace tiller {
+namespace {
+
+TEST(Derived, IsMadeOnceUntilTheVersionMoves) {
+  const Tensor w = Tensor::from(std::vector<float>{1, 2}, {2});
+  int made = 0;
+  const auto form = [&] {
+    return derived(w, "twice", [&] {
+      ++made;
+      return Tensor::from(std::vector<float>{2 * w.data<float>()[0], 2 * w.data<float>()[1]}, {2});
+    });
+  };
+  EXPECT_EQ(form().to_vector<float>(), (std::vector<float>{2, 4}));
+  form();
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(w.storage()->derived_bytes(), 8u);
+  w.data<float>()[0] = 5;
+  w.bump_version();
+  EXPECT_EQ(form().to_vector<float>(), (std::vector<float>{10, 4}));
+  EXPECT_EQ(made, 2);
+  w.storage()->drop_derived();
+  EXPECT_EQ(w.storage()->derived_bytes(), 0u);
+}
+
+TEST(Derived, ViewsOfOneStorageHaveTheirOwnForms) {
+  const Tensor flat = Tensor::from(std::vector<float>{1, 2, 3, 4}, {4});
+  const Tensor a = Tensor::view(flat.storage(), {2}, DType::f32, 0);
+  const Tensor b = Tensor::view(flat.storage(), {2}, DType::f32, 2);
+  const auto copy = [](const Tensor& t) { return derived(t, "copy", [&] { return t.clone(); }); };
+  EXPECT_EQ(copy(a).to_vector<float>(), (std::vector<float>{1, 2}));
+  EXPECT_EQ(copy(b).to_vector<float>(), (std::vector<float>{3, 4}));
+}
+
+TEST(Derived, FormsMayBeDerivedFromForms) {
+  const Tensor w = Tensor::from(std::vector<float>{1}, {1});
+  const Tensor inner =
+      derived(w, "outer", [&] { return derived(w, "inner", [&] { return w.clone(); }).clone(); });
+  EXPECT_EQ(inner.to_vector<float>(), std::vector<float>{1});
+}
+
+TEST(Storage, BorrowedBytesKeepTheirOwnerAlive) {
+  auto owner = std::make_shared<std::vector<float>>(std::vector<float>{7, 8});
+  const std::weak_ptr<std::vector<float>> watch = owner;
+  Tensor t = Tensor::view(Storage::borrow(owner->data(), 8, kCpu, owner), {2}, DType::f32);
+  owner.reset();
+  EXPECT_FALSE(watch.expired());
+  EXPECT_EQ(t.to_vector<float>(), (std::vector<float>{7, 8}));
+  t = {};
+  EXPECT_TRUE(watch.expired());
+}
+
+TEST(CpuBackend, FreedBlocksAreReusedAndCounted) {
+  Backend& cpu = backend(kCpu);
+  cpu.release_cached();
+  const MemoryStats before = cpu.memory();
+  const void* first;
+  {
+    const Tensor t = Tensor::empty({1000, 1000});
+    first = t.raw();
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first) % 64, 0u);
+    EXPECT_GE(cpu.memory().live, before.live + 4000000);
+  }
+  EXPECT_EQ(cpu.memory().live, before.live);
+  EXPECT_GE(cpu.memory().cached, 4000000u);
+  EXPECT_EQ(Tensor::empty({1000, 1000}).raw(), first);
+  cpu.release_cached();
+  EXPECT_EQ(cpu.memory().cached, 0u);
+}
+
+TEST(CpuBackend, AnImpossibleSizeIsOutOfMemory) {
+  try {
+    Tensor::empty({std::int64_t{1} << 50});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::out_of_memory);
+    EXPECT_EQ(error.exit_code(), 4);
+    EXPECT_NE(std::string(error.what()).find("smaller batch"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Backend, ADeviceThatIsNotBuiltSaysSo) {
+  EXPECT_TRUE(available(kCpu));
+  if (available({DeviceType::simt, 0})) GTEST_SKIP() << "simt is built";
+  try {
+    backend({DeviceType::simt, 0});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_NE(std::string(error.what()).find("built without the simt device"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace tiller

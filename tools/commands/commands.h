@@ -1,0 +1,13 @@
+#pragma once
+#include "tools/flags/flags.h"
+
+namespace tiller {
+
+int verify_command(const Flags& flags);
+int inspect_command(const Flags& flags);
+int convert_command(const Flags& flags);
+int graph_command(const Flags& flags);
+int gradcheck_command(const Flags& flags);
+int devices_command(const Flags& flags);
+
+}  // namespace tiller

@@ -35,11 +35,16 @@ if(NOT TILLER_FUZZ)  # one thread is enough for a fuzzer, and clang's OpenMP is 
 endif()
 target_link_libraries(tiller_options INTERFACE fmt::fmt Threads::Threads)
 
+# Looked up by hand: Debian's dnnl-config.cmake insists on OpenCL, which no row of ours needs.
 set(TILLER_HAVE_ONEDNN OFF)
 if(TILLER_ONEDNN)
-  find_package(dnnl QUIET)
-  if(dnnl_FOUND)
+  find_path(DNNL_INCLUDE_DIR dnnl.hpp)
+  find_library(DNNL_LIBRARY dnnl)
+  if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
     set(TILLER_HAVE_ONEDNN ON)
+    add_library(tiller_dnnl INTERFACE)
+    target_include_directories(tiller_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
+    target_link_libraries(tiller_dnnl INTERFACE ${DNNL_LIBRARY})
   endif()
 endif()
 message(STATUS "oneDNN peer rows: ${TILLER_HAVE_ONEDNN}")

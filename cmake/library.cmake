@@ -2,10 +2,23 @@
 # tiller_<folder>. Three kinds of file are picked by name, so that no source needs an #ifdef:
 #   *_avx512.cpp   compiled for AVX-512; its rows ask the processor in supports()
 #   *_onednn.cpp   oneDNN's peer rows, or *_onednn_none.cpp where oneDNN is not installed
-#   *_cuda_none.cpp the empty rows that stand in where the CUDA toolkit is off
+#   *_device.cpp, *_device_none.cpp  the rows of simt and cuda (cmake/devices.cmake)
+#   simt/, simt_backend.cpp the executor of simt and its memory, or simt_backend_none.cpp
+#   cuda/  the CUDA runtime, or cuda_backend_none.cpp
 function(tiller_library folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "tools/main\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_device(_none)?\\.cpp$")
+  if(TILLER_HAVE_SIMT)
+    list(FILTER sources EXCLUDE REGEX "simt_backend_none\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "/simt/|simt_backend\\.cpp$")
+  endif()
+  if(TILLER_HAVE_CUDA)
+    list(FILTER sources EXCLUDE REGEX "cuda_backend_none\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "/cuda/")
+  endif()
   if(TILLER_HAVE_ONEDNN)
     list(FILTER sources EXCLUDE REGEX "_onednn_none\\.cpp$")
   else()

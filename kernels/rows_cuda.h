@@ -1,12 +1,22 @@
 #pragma once
-// The CUDA (and simt) rows of every operation, by argument type. Without the CUDA toolkit,
-// rows_cuda_none.cpp gives empty spans, so that no other file needs to know.
+// The rows that run on a GPU, and thread by thread on simt: one set of files, compiled once for each.
+// Each <op>/rows_device.cpp specialises rows_on for its operations; where the CUDA toolkit (or
+// Boost.Context, for simt) is missing, rows_device_none.cpp gives empty spans instead, so that no
+// other file needs to know.
 #include "runtime/op.h"
 
 namespace tiller {
 
-/// Rows for DeviceType::cuda or simt in study order; specialised for every Args in the .cu files.
+/// The rows of one device in study order.
+template <class Args, DeviceType kDevice>
+std::span<const Row<Args>> rows_on();
+
+/// Rows for DeviceType::cuda or simt in study order; none for any other.
 template <class Args>
-std::span<const Row<Args>> device_rows(DeviceType device);
+std::span<const Row<Args>> device_rows(DeviceType device) {
+  if (device == DeviceType::cuda) return rows_on<Args, DeviceType::cuda>();
+  if (device == DeviceType::simt) return rows_on<Args, DeviceType::simt>();
+  return {};
+}
 
 }  // namespace tiller

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 
+#include "runtime/accelerators.h"
 #include "runtime/cpu_backend.h"
 #include "runtime/error.h"
 #include "runtime/meta_backend.h"
@@ -14,7 +15,7 @@ namespace {
 using Make = Backend& (*)(int);
 
 std::array<Make, 4>& makers() {
-  static std::array<Make, 4> table{cpu_backend, nullptr, nullptr, meta_backend};
+  static std::array<Make, 4> table{cpu_backend, cuda_backend(), simt_backend(), meta_backend};
   return table;
 }
 }  // namespace

@@ -14,6 +14,8 @@ constexpr std::array kVariables{
                 "rows to force, as op:row[,op:row...]; conv2d_fwd:reference, for instance"},
     EnvVariable{"TILLER_THREADS", "threads on the CPU; default: every core the process may use"},
     EnvVariable{"TILLER_TRACE", "1 prints every operation as it runs, 2 its launches too"},
+    EnvVariable{"TILLER_SIMT_ORDER",
+                "order of threads on simt: ascending, descending, or the seed of a random one"},
     EnvVariable{"TILLER_REFERENCE_DIR",
                 "folder with the big reference files that the tests may use"},
 };

@@ -1,28 +1,11 @@
 #pragma once
 // Everything that works element by element. Inputs may be channel slices; dtypes may differ (a cast
 // is a copy): the arithmetic is f32 (f64 when any operand is f64) and rounds once, on storing.
+#include "kernels/elementwise/kinds.h"
 #include "runtime/op.h"
 
 namespace tiller {
 
-/// y = f(x). a and b are the constants of affine (a x + b) and clamp (to [a, b]).
-enum class UnaryKind : std::uint8_t {
-  copy,
-  affine,
-  clamp,
-  silu,
-  exp,
-  log,
-  sqrt,
-  rsqrt,
-  square,
-  abs,
-  sign,
-  tanh,
-  sin,
-  cos,
-  reciprocal,
-};
 const char* name(UnaryKind kind);
 
 struct UnaryArgs {
@@ -42,16 +25,6 @@ struct SiluBwdArgs {
   DType dtype() const { return dx.dtype(); }
 };
 
-/// How the second operand of a binary operation meets the first, of shape [N, ..., C].
-enum class Broadcast : std::uint8_t {
-  none,                ///< equal shapes
-  per_sample,          ///< b [N]: one value per entry of the first dimension
-  per_channel,         ///< b [C]
-  per_sample_channel,  ///< b [N,C]
-};
-
-/// y = alpha * a (op) beta * b.
-enum class BinaryKind : std::uint8_t { add, mul, div, maximum, minimum };
 const char* name(BinaryKind kind);
 
 struct BinaryArgs {

@@ -22,7 +22,8 @@ class SimtBackend final : public Backend {
  public:
   void* allocate(std::size_t bytes, Stream) override {
     if (bytes == 0) return nullptr;
-    auto* block = static_cast<std::byte*>(cpu_backend(0).allocate(bytes + 2 * kFence, Stream{kCpu}));
+    auto* block =
+        static_cast<std::byte*>(cpu_backend(0).allocate(bytes + 2 * kFence, Stream{kCpu}));
     std::memset(block, kFenceByte, kFence);
     std::memset(block + kFence, 0xFF, bytes);
     std::memset(block + kFence + bytes, kFenceByte, kFence);
@@ -38,8 +39,7 @@ class SimtBackend final : public Backend {
     if (!data) return;
     auto* block = static_cast<std::byte*>(data) - kFence;
     for (std::size_t i = 0; i < kFence; ++i)
-      if (block[i] != std::byte{kFenceByte} ||
-          block[kFence + bytes + i] != std::byte{kFenceByte}) {
+      if (block[i] != std::byte{kFenceByte} || block[kFence + bytes + i] != std::byte{kFenceByte}) {
         std::fprintf(stderr, "simt: a kernel wrote beside a block of %zu bytes\n", bytes);
         std::abort();  // memory of others is damaged: nothing that follows could be trusted
       }

@@ -35,9 +35,7 @@ void run_binary(const BinaryArgs& args, void*, Stream stream) {
             stream);
 }
 
-bool where_supports(const WhereArgs& args) {
-  return not_f64(args.mask, args.a, args.b, args.y);
-}
+bool where_supports(const WhereArgs& args) { return not_f64(args.mask, args.a, args.b, args.y); }
 void run_where(const WhereArgs& args, void*, Stream stream) {
   const bool per_element = args.mask.shape() == args.a.shape();
   where_v1({view_of(args.mask), view_of(args.a), view_of(args.b), view_of(args.y),

@@ -13,8 +13,7 @@ void issue_copy(void* to, const void* from, unsigned bytes, unsigned from_bytes,
   Thread& thread = Block::thread();
   if (bytes != 4 && bytes != 8 && bytes != 16)
     fault(where, "cp.async copies 4, 8 or 16 bytes, not %u", bytes);
-  if (from_bytes > bytes)
-    fault(where, "cp.async of %u bytes cannot read %u", bytes, from_bytes);
+  if (from_bytes > bytes) fault(where, "cp.async of %u bytes cannot read %u", bytes, from_bytes);
   if (reinterpret_cast<std::uintptr_t>(to) % bytes != 0 ||
       (from_bytes > 0 && reinterpret_cast<std::uintptr_t>(from) % bytes != 0))
     fault(where, "cp.async of %u bytes from %p to %p: an address is not a multiple of %u", bytes,

@@ -50,8 +50,8 @@ Block::Block(const LaunchSpec& spec)
       ready_(threads_.size()) {
   for (unsigned i = 0; i < threads_.size(); ++i) {
     Thread& thread = threads_[i];
-    thread.index = Dim3(i % spec.block.x, i / spec.block.x % spec.block.y,
-                        i / spec.block.x / spec.block.y);
+    thread.index =
+        Dim3(i % spec.block.x, i / spec.block.x % spec.block.y, i / spec.block.x / spec.block.y);
     thread.linear = i;
     thread.lane = i % kWarp;
     thread.warp = i / kWarp;
@@ -160,22 +160,24 @@ void Block::wait(const char* what, Where where) {
 void Block::leave_current() {
   Thread& me = *current_;
   if (!me.copies.idle()) {
-    const Where where = me.copies.open.empty() ? me.copies.groups.front().empty()
-                                                     ? Where{}
-                                                     : me.copies.groups.front().front().where
-                                               : me.copies.open.front().where;
-    const bool empty = me.copies.open.empty() &&
-                       std::all_of(me.copies.groups.begin(), me.copies.groups.end(),
-                                   [](const auto& group) { return group.empty(); });
+    const Where where =
+        me.copies.open.empty()
+            ? me.copies.groups.front().empty() ? Where{} : me.copies.groups.front().front().where
+            : me.copies.open.front().where;
+    const bool empty =
+        me.copies.open.empty() && std::all_of(me.copies.groups.begin(), me.copies.groups.end(),
+                                              [](const auto& group) { return group.empty(); });
     me.copies = {};
     if (!empty) fault(where, "the thread returned while this cp.async of its was in flight");
   }
   if (overflowed(me.fiber)) fault({}, "the thread used more stack than a fiber has");
   live_lanes_[me.warp] &= ~(1u << me.lane);
   --live_;
-  for (WarpGate& gate : warp_gates_[me.warp])
-    if (gate.arrived && (gate.mask & live_lanes_[me.warp] & ~gate.arrived) == 0)
-      finish_warp(gate, me.warp);
+  for (const WarpGate& gate : warp_gates_[me.warp])
+    if (gate.arrived && (gate.mask >> me.lane & 1u))
+      fault(gate.where,
+            "lane %u has returned, but lane %u waits for it in %s at line %d (mask %08x)", me.lane,
+            gate.first_lane(), gate.what, gate.where.line, gate.mask);
   for (BlockGate& gate : barriers_)
     if (!gate.arrived.empty() && gate.needed == 0 && gate.arrived.size() == live_)
       finish_block(gate);
@@ -187,6 +189,11 @@ void Block::meet_warp(unsigned mask, const char* what, Where where, void* argume
   const unsigned bit = 1u << me.lane;
   if (!(mask & bit))
     fault(where, "%s with mask %08x, which does not name the calling lane %u", what, mask, me.lane);
+  if (mask & ~live_lanes_[me.warp])
+    fault(
+        where,
+        "%s with mask %08x, which names lanes that have returned or do not exist (%08x are there)",
+        what, mask, live_lanes_[me.warp]);
   std::vector<WarpGate>& gates = warp_gates_[me.warp];
   WarpGate* gate = nullptr;
   for (WarpGate& open : gates) {
@@ -198,10 +205,11 @@ void Block::meet_warp(unsigned mask, const char* what, Where where, void* argume
       gate = &open;
       break;
     }
-    if (open.mask & mask)
-      fault(where,
-            "lanes disagree: %s with mask %08x, while lane %u waits in %s at line %d with mask %08x",
-            what, mask, open.first_lane(), open.what, open.where.line, open.mask);
+    if ((open.mask & bit) && (mask & open.arrived))  // each would wait for the other
+      fault(
+          where,
+          "lanes disagree: %s with mask %08x, while lane %u waits in %s at line %d with mask %08x",
+          what, mask, open.first_lane(), open.what, open.where.line, open.mask);
   }
   if (!gate) gate = &gates.emplace_back();
   if (!gate->arrived) {
@@ -215,7 +223,7 @@ void Block::meet_warp(unsigned mask, const char* what, Where where, void* argume
   }
   gate->arrived |= bit;
   gate->argument[me.lane] = argument;
-  if ((mask & live_lanes_[me.warp] & ~gate->arrived) == 0) {
+  if (gate->arrived == mask) {
     finish_warp(*gate, me.warp);
     return;
   }

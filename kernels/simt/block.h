@@ -12,9 +12,9 @@
 
 #include "kernels/simt/async_copy.h"
 #include "kernels/simt/fiber.h"
-#include "kernels/simt/order.h"
 #include "kernels/simt/shadow.h"
 #include "kernels/simt/where.h"
+#include "runtime/simt_order.h"
 
 namespace tiller::executor {
 

@@ -23,7 +23,6 @@ void prepare(Fiber& fiber, std::size_t index, void (*entry)());
 /// Leaves `from` and goes on in `to`; returns when someone switches to `from`.
 void switch_fiber(Fiber& from, Fiber& to);
 
-
 /// Whether the fiber has used up its stack, judged by a mark at its end.
 bool overflowed(const Fiber& fiber);
 

@@ -70,7 +70,8 @@ struct Array {
   /// Elements [at, at + count), which must lie within the array.
   T* check(At at, int count) {
     if (at.i < 0 || at.i + count > N)
-      executor::fault(at.where, "shared index %lld (of %d elements from there) is outside an array of %d",
+      executor::fault(at.where,
+                      "shared index %lld (of %d elements from there) is outside an array of %d",
                       static_cast<long long>(at.i), count, N);
     return data + at.i;
   }

@@ -12,8 +12,8 @@ void check_launch(const LaunchSpec& spec) {
                "simt: kernel {}: a block of {}x{}x{} threads; a block has 1 to {}", spec.kernel,
                block.x, block.y, block.z, kMaxThreads);
   TILLER_CHECK(grid.x <= 0x7FFFFFFFu && grid.y <= 65535 && grid.z <= 65535,
-               "simt: kernel {}: a grid of {}x{}x{} blocks; y and z go to 65535", spec.kernel, grid.x,
-               grid.y, grid.z);
+               "simt: kernel {}: a grid of {}x{}x{} blocks; y and z go to 65535", spec.kernel,
+               grid.x, grid.y, grid.z);
   TILLER_CHECK(spec.shared_bytes <= kMaxSharedBytes,
                "simt: kernel {}: {} bytes of shared memory; sm_89 and sm_120 have {}", spec.kernel,
                spec.shared_bytes, kMaxSharedBytes);

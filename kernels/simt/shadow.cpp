@@ -77,7 +77,9 @@ void Shadow::check_against_readers(const Cell& cell, const void* p, unsigned thr
         "race: shared byte %zu (of the access at byte %zu) written, but %s %u read it at line %u "
         "with no barrier between",
         offset(cell), byte,
-        one ? "thread" : cell.reader < kMany ? "several threads of warp" : "several warps, of",
+        one                   ? "thread"
+        : cell.reader < kMany ? "several threads of warp"
+                              : "several warps, of",
         one                   ? unsigned{cell.reader}
         : cell.reader < kMany ? unsigned{cell.reader} - kWarpmates
                               : 32u,

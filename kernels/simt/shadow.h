@@ -41,8 +41,8 @@ class Shadow {
   void sync_lanes(unsigned warp, unsigned mask);
 
  private:
-  static constexpr std::size_t kGrain = 2;          // bytes of a cell: no element is smaller
-  static constexpr std::uint16_t kNobody = 0xFFFF;  // else a thread below 1024
+  static constexpr std::size_t kGrain = 2;            // bytes of a cell: no element is smaller
+  static constexpr std::uint16_t kNobody = 0xFFFF;    // else a thread below 1024
   static constexpr std::uint16_t kWarpmates = 0x400;  // + warp: several threads of that warp
   static constexpr std::uint16_t kMany = 0x800;       // threads of several warps
   struct Cell {
@@ -54,7 +54,8 @@ class Shadow {
   using LaneTimes = std::array<std::array<std::uint32_t, 32>, 32>;
 
   Cell* cells_of(const void* p) {
-    return cells_.get() + static_cast<std::size_t>(static_cast<const std::byte*>(p) - memory()) / kGrain;
+    return cells_.get() +
+           static_cast<std::size_t>(static_cast<const std::byte*>(p) - memory()) / kGrain;
   }
   // Whether what `other` did at `time` is visible to `thread` now.
   bool ordered(unsigned thread, std::uint16_t other, std::uint32_t time) const {

@@ -46,18 +46,18 @@ Outputs outputs_of(const Op<Args>& op, const Make& make, const Collect& collect,
                    DType through) {
   const Args args = make(dtype, through);
   check(args);
-  run(op, args);
+  run_here(op, args);
   return collect(args);
 }
 
-/// Runs every CPU row in f32, f16 and bf16. `make(dtype, through)` builds the arguments with inputs
+/// Runs every row in f32, f16 and bf16. `make(dtype, through)` builds the arguments with inputs
 /// rounded to `through` and poisoned outputs; `collect(args)` names the outputs. f32 must be within
 /// `tolerance` of the f64 reference. A half may be at most `factor` times as far from it as the
-/// rounded f64 result of rounded inputs is. One, two and three threads must give the same bits.
+/// rounded f64 result of rounded inputs is. Every variation must
+/// give the same bits.
 template <class Args, class Make, class Collect>
 void expect_rows_agree(const Op<Args>& op, const Make& make, const Collect& collect, double factor,
                        double tolerance = 1e-5) {
-  const ThreadsGuard restore;
   Outputs exact;
   {
     ForceRows reference(std::string(op.name) + ":reference");
@@ -72,14 +72,14 @@ void expect_rows_agree(const Op<Args>& op, const Make& make, const Collect& coll
     }
     const int rows = for_each_row(op, make(dtype, dtype), [&](const Row<Args>& row) {
       Outputs first;
-      for (const int count : {1, 2, 3}) {
-        if (count > 1 && row.kind == RowKind::reference) break;  // plain loops on one thread
-        set_threads(count);
+      for (int variation = 0; variation < kVariations; ++variation) {
+        if (variation > 0 && row.kind == RowKind::reference) break;  // plain loops on one thread
+        const VariationGuard guard(row.device, variation);
         const Outputs got = outputs_of<Args>(op, make, collect, dtype, dtype);
-        if (count == 1) first = got;
+        if (variation == 0) first = got;
         for (const auto& [key, tensor] : got) {
           SCOPED_TRACE(key);
-          EXPECT_EQ(doubles(tensor), doubles(first.at(key))) << count << " threads";
+          EXPECT_EQ(doubles(tensor), doubles(first.at(key))) << "variation " << variation;
           double limit = tolerance;
           if (dtype != DType::f32) {
             const Tensor baseline =

@@ -43,7 +43,7 @@ AttentionBwdArgs backward(const Case& c, DType dtype, DType through) {
   const AttentionFwdArgs f = forward(c, dtype, through);
   {
     ForceRows reference("attention_fwd:reference");
-    run(attention_fwd, f);
+    run_here(attention_fwd, f);
   }
   AttentionBwdArgs args;
   args.qkv = f.qkv;
@@ -93,7 +93,7 @@ TEST(AttentionOpTest, OneTokenCopiesItsValue) {
   AttentionBwdArgs b = backward(c, DType::f32, DType::f32);
   for_each_row(attention_bwd, b, [&](const auto&) {
     poison(b.dqkv);
-    run(attention_bwd, b);
+    run_here(attention_bwd, b);
     for (std::int64_t n = 0; n < 2; ++n)
       for (std::int64_t h = 0; h < 2; ++h)
         for (std::int64_t d = 0; d < 8; ++d) {
@@ -116,7 +116,7 @@ TEST(AttentionOpTest, LargeLogitsPickOneToken) {
     }
   for_each_row(attention_fwd, args, [&](const auto&) {
     poison(args.o);
-    run(attention_fwd, args);
+    run_here(attention_fwd, args);
     for (std::int64_t d = 0; d < 16; ++d)
       EXPECT_FLOAT_EQ(row_of<float>(args.o, 3)[d], row_of<float>(args.qkv, 69)[32 + d]);
   });
@@ -126,11 +126,11 @@ TEST(AttentionOpTest, LseIsOptional) {
   const Case c{1, 20, 2, 8};
   AttentionFwdArgs with = forward(c, DType::f32, DType::f32), without = with;
   for_each_row(attention_fwd, with, [&](const auto&) {
-    run(attention_fwd, with);
+    run_here(attention_fwd, with);
     without.o = output(c.o(), DType::f32);
     without.lse = {};
     check(without);
-    run(attention_fwd, without);
+    run_here(attention_fwd, without);
     EXPECT_EQ(doubles(with.o), doubles(without.o));
   });
 }
@@ -142,10 +142,10 @@ TEST(AttentionOpTest, GradientMatchesNumericalDifferences) {
       const AttentionFwdArgs f = forward(c, DType::f64, DType::f64);
       const AttentionBwdArgs b = backward(c, DType::f64, DType::f64);  // the same values
       const Tensor expected = numerical_gradient(f.qkv, [&] {
-        run(attention_fwd, f);
+        run_here(attention_fwd, f);
         return weighted_sum(b.d_o, f.o);
       });
-      run(attention_bwd, b);
+      run_here(attention_bwd, b);
       EXPECT_LE(relative_error(b.dqkv, expected), 1e-8);
     }
 }

@@ -78,15 +78,15 @@ TEST(Conv2dRow, ForgetsPackedWeightsOfAnOldVersion) {
   const auto twice = [&](const auto& op, const auto& a, const Tensor& out) {
     for_each_row(op, a, [&](const auto&) {
       const Tensor w = a.w.clone();
-      run(op, a);
+      run_here(op, a);
       const Tensor before = out.clone();
       a.w.copy_from(randn(a.w.shape(), DType::f32, 77));
       a.w.bump_version();
-      run(op, a);
+      run_here(op, a);
       EXPECT_GT(relative_error(out, before), 0.1);
       a.w.copy_from(w);
       a.w.bump_version();
-      run(op, a);
+      run_here(op, a);
       EXPECT_EQ(doubles(out), doubles(before));
     });
   };
@@ -100,7 +100,7 @@ TEST(Conv2dRow, OnMetaChoosesTheSameRow) {
   Conv2dFwdArgs meta = cpu;
   for (Tensor* t : {&meta.x0, &meta.x1, &meta.w, &meta.bias, &meta.residual, &meta.y, &meta.stats})
     *t = Tensor::empty(t->shape(), t->dtype(), kMeta);
-  run(conv2d_fwd, meta);
+  run_here(conv2d_fwd, meta);
   EXPECT_STREQ(choose_row(conv2d_fwd, meta).name, choose_row(conv2d_fwd, cpu).name);
   EXPECT_EQ(choose_row(conv2d_fwd, meta).kind, RowKind::fast);
 }

@@ -24,8 +24,8 @@ inline constexpr Device kSimt{DeviceType::simt, 0};
 inline Tensor on_simt(const Tensor& t) {
   if (!t) return t;
   const std::shared_ptr<Storage>& host = t.storage();
-  return Tensor::view(Storage::borrow(host->data(), host->bytes(), kSimt, host), t.shape(), t.dtype(),
-                      t.offset(), t.row_stride());
+  return Tensor::view(Storage::borrow(host->data(), host->bytes(), kSimt, host), t.shape(),
+                      t.dtype(), t.offset(), t.row_stride());
 }
 
 inline void move_all(std::initializer_list<Tensor*> tensors) {

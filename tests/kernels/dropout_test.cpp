@@ -32,7 +32,7 @@ TEST(DropoutTest, FastBitsAreTheReferences) {
     const DropoutArgs args = make({2, 300, 61}, dtype, dtype, 0.3);
     for_each_row(dropout_fwd, args, [&](const Row<DropoutArgs>& row) {
       poison(args.y);
-      run(dropout_fwd, args);
+      run_here(dropout_fwd, args);
       if (row.kind == RowKind::reference) expected = doubles(args.y);
       EXPECT_EQ(doubles(args.y), expected);
     });
@@ -47,7 +47,7 @@ TEST(DropoutTest, DropsByPhilox) {
   const DropoutArgs args{x, output({2, n}, DType::f32), 0.25, key, 0};
   for_each_row(dropout_fwd, args, [&](const Row<DropoutArgs>&) {
     poison(args.y);
-    run(dropout_fwd, args);
+    run_here(dropout_fwd, args);
     for (std::uint32_t entry = 0; entry < 2; ++entry) {
       RandomKey own = key;
       own.sample += entry;
@@ -62,7 +62,7 @@ TEST(DropoutTest, DropsByPhilox) {
 
 // Zeros of y, where x has none.
 std::vector<bool> dropped(const DropoutArgs& args) {
-  run(dropout_fwd, args);
+  run_here(dropout_fwd, args);
   std::vector<bool> out;
   for (const double v : doubles(args.y)) out.push_back(v == 0);
   return out;
@@ -89,16 +89,16 @@ TEST(DropoutTest, InPlaceOnItsGradientAndEmpty) {
   const Tensor x = randn({3, 50}, DType::f32, 1), kept = x.clone();
   DropoutArgs args{x, output({3, 50}, DType::f32), 0.4, {}, 9};
   for_each_row(dropout_fwd, args, [&](const Row<DropoutArgs>&) {
-    run(dropout_fwd, args);
+    run_here(dropout_fwd, args);
     x.copy_from(kept);
     DropoutArgs in_place = args;
     in_place.y = x;
-    run(dropout_fwd, in_place);
+    run_here(dropout_fwd, in_place);
     EXPECT_EQ(doubles(x), doubles(args.y));
     x.copy_from(kept);
     const DropoutArgs empty{Tensor::empty({0, 3}), Tensor::empty({0, 3}), 0.5, {}, 0};
     check(empty);
-    run(dropout_fwd, empty);
+    run_here(dropout_fwd, empty);
   });
 }
 

@@ -89,7 +89,7 @@ TEST(ElementwiseTest, CopyCastsBetweenAllFloatingDtypes) {
       const Tensor expected = tensor_of(doubles(x), x.shape(), to);
       for_each_row(unary, args, [&](const Row<UnaryArgs>&) {
         poison(args.y);
-        run(unary, args);
+        run_here(unary, args);
         EXPECT_EQ(doubles(args.y), doubles(expected));
       });
     }
@@ -104,7 +104,7 @@ TEST(ElementwiseTest, CopyMakesFloatsOfIntegers) {
       const UnaryArgs args{UnaryKind::copy, x, output({3}, to)};
       check(args);
       for_each_row(unary, args, [&](const Row<UnaryArgs>&) {
-        run(unary, args);
+        run_here(unary, args);
         EXPECT_EQ(doubles(args.y), doubles(tensor_of(doubles(x), {3}, to)));
       });
     }
@@ -115,7 +115,7 @@ TEST(ElementwiseTest, NaNsAndInfinitiesPassThrough) {
   const Tensor x = Tensor::from(std::vector<float>{nan, inf, -inf, 0, 5}, {5});
   const UnaryArgs clamp{UnaryKind::clamp, x, output({5}, DType::f32), -1, 1};
   for_each_row(unary, clamp, [&](const Row<UnaryArgs>&) {
-    run(unary, clamp);
+    run_here(unary, clamp);
     const std::vector<double> y = doubles(clamp.y);
     EXPECT_TRUE(std::isnan(y[0]));
     EXPECT_EQ(std::vector<double>(y.begin() + 1, y.end()), (std::vector<double>{1, -1, 0, 1}));
@@ -123,7 +123,7 @@ TEST(ElementwiseTest, NaNsAndInfinitiesPassThrough) {
   const UnaryArgs silu{UnaryKind::silu, Tensor::from(std::vector<float>{-200, 200, -0.0f}, {3}),
                        output({3}, DType::f32)};
   for_each_row(unary, silu, [&](const Row<UnaryArgs>&) {
-    run(unary, silu);
+    run_here(unary, silu);
     const std::vector<double> y = doubles(silu.y);
     EXPECT_NEAR(y[0], 0, 1e-30);
     EXPECT_EQ(y[1], 200);
@@ -134,7 +134,7 @@ TEST(ElementwiseTest, NaNsAndInfinitiesPassThrough) {
         kind, Broadcast::none, Tensor::from(std::vector<float>{nan, 1, inf, 2}, {4}),
         Tensor::from(std::vector<float>{1, nan, 3, 5}, {4}), output({4}, DType::f32)};
     for_each_row(binary, args, [&](const Row<BinaryArgs>&) {
-      run(binary, args);
+      run_here(binary, args);
       const std::vector<double> y = doubles(args.y);
       EXPECT_TRUE(std::isnan(y[0]) && std::isnan(y[1]));
       EXPECT_EQ(y[2], kind == BinaryKind::maximum ? inf : 3);
@@ -161,9 +161,9 @@ TEST(ElementwiseTest, SiluGradientRowsAgree) {
 TEST(ElementwiseTest, SiluGradientIsTheSlope) {
   const Tensor x = randn({2, 6}, DType::f64, 1, 2), dy = randn({2, 6}, DType::f64, 2);
   const Tensor y = output({2, 6}, DType::f64), dx = output({2, 6}, DType::f64);
-  run(silu_bwd, SiluBwdArgs{x, dy, dx});
+  run_here(silu_bwd, SiluBwdArgs{x, dy, dx});
   const Tensor numerical = numerical_gradient(x, [&] {
-    run(unary, UnaryArgs{UnaryKind::silu, x, y});
+    run_here(unary, UnaryArgs{UnaryKind::silu, x, y});
     return weighted_sum(dy, y);
   });
   EXPECT_LT(relative_error(dx, numerical), 1e-8);
@@ -202,7 +202,7 @@ TEST(ElementwiseTest, BinaryBroadcastsOverAVector) {
     const BinaryArgs args{BinaryKind::add, broadcast, a, b, output({70}, DType::f32)};
     check(args);
     for_each_row(binary, args, [&](const Row<BinaryArgs>&) {
-      run(binary, args);
+      run_here(binary, args);
       for (int i = 0; i < 70; ++i)
         EXPECT_EQ(args.y.data<float>()[i], a.data<float>()[i] + b.data<float>()[i]);
     });
@@ -221,7 +221,7 @@ TEST(ElementwiseTest, BinaryMixesDtypes) {
         for (std::size_t i = 0; i < other.size(); ++i) expected[i] += other[i];
         for_each_row(binary, args, [&](const Row<BinaryArgs>&) {
           poison(args.y);
-          run(binary, args);
+          run_here(binary, args);
           EXPECT_LT(relative_error(args.y, tensor_of(expected, {5, 30}, y)), 1e-7);
         });
       }
@@ -245,7 +245,7 @@ TEST(ElementwiseTest, WhereSelectsPerSampleAndPerElement) {
     const WhereArgs args{mask, a, b, output({3, 2}, DType::f32)};
     check(args);
     for_each_row(where_fwd, args, [&](const Row<WhereArgs>&) {
-      run(where_fwd, args);
+      run_here(where_fwd, args);
       for (int i = 0; i < 6; ++i)
         EXPECT_EQ(args.y.data<float>()[i], (i < 2 ? a : b).data<float>()[i]);
     });
@@ -260,10 +260,10 @@ TEST(ElementwiseTest, EmptyTensorsAreFine) {
     const BinaryArgs b{BinaryKind::add, Broadcast::per_sample, x, Tensor::empty({shape[0]}), y};
     const WhereArgs w{Tensor::empty({shape[0]}), x, x, y};
     check(u), check(s), check(b), check(w);
-    for_each_row(unary, u, [&](const auto&) { run(unary, u), run(unary, copy); });
-    for_each_row(silu_bwd, s, [&](const auto&) { run(silu_bwd, s); });
-    for_each_row(binary, b, [&](const auto&) { run(binary, b); });
-    for_each_row(where_fwd, w, [&](const auto&) { run(where_fwd, w); });
+    for_each_row(unary, u, [&](const auto&) { run_here(unary, u), run_here(unary, copy); });
+    for_each_row(silu_bwd, s, [&](const auto&) { run_here(silu_bwd, s); });
+    for_each_row(binary, b, [&](const auto&) { run_here(binary, b); });
+    for_each_row(where_fwd, w, [&](const auto&) { run_here(where_fwd, w); });
     EXPECT_EQ(cost(u).flops, 0);
   }
 }

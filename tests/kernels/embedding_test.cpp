@@ -51,8 +51,8 @@ TEST(EmbeddingTest, PicksAndScattersRows) {
   const Tensor table = randn({4, 3}, DType::f64, 1), dy = randn({3, 3}, DType::f64, 2);
   const Tensor index = Tensor::from(std::vector<std::int64_t>{2, 0, 2}, {3});
   const Tensor y = output({3, 3}, DType::f64), dtable = output({4, 3}, DType::f64);
-  run(embedding_fwd, EmbeddingFwdArgs{table, index, {}, y});
-  run(embedding_bwd, EmbeddingBwdArgs{index, dy, dtable});
+  run_here(embedding_fwd, EmbeddingFwdArgs{table, index, {}, y});
+  run_here(embedding_bwd, EmbeddingBwdArgs{index, dy, dtable});
   for (int c = 0; c < 3; ++c) {
     EXPECT_EQ(y.data<double>()[c], table.data<double>()[6 + c]);
     EXPECT_EQ(y.data<double>()[3 + c], table.data<double>()[c]);
@@ -74,7 +74,7 @@ TEST(EmbeddingTest, TimestepsArePyTorchs) {
     check(args);
     for_each_row(timestep_embedding_fwd, args, [&](const auto&) {
       poison(args.y);
-      run(timestep_embedding_fwd, args);
+      run_here(timestep_embedding_fwd, args);
       EXPECT_LT(relative_error(args.y, expected), 1e-6);
       const std::vector<double> got = doubles(args.y), want = doubles(expected);
       for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-6) << i;
@@ -99,7 +99,7 @@ TEST(EmbeddingTest, TimestepRowsAgreeWithTheReference) {
 
 TEST(EmbeddingTest, TimestepFormula) {
   const Tensor t = tensor_of({3.5}, {1}, DType::f64), y = output({1, 7}, DType::f64);
-  run(timestep_embedding_fwd, TimestepEmbeddingArgs{t, y, 100});
+  run_here(timestep_embedding_fwd, TimestepEmbeddingArgs{t, y, 100});
   for (int i = 0; i < 3; ++i) {
     const double angle = 3.5 * std::pow(100, -i / 3.0);
     EXPECT_NEAR(y.data<double>()[i], std::cos(angle), 1e-14);
@@ -114,14 +114,14 @@ TEST(EmbeddingTest, NoEntries) {
   const EmbeddingBwdArgs backward{index, Tensor::empty({0, 3}), output({4, 3}, DType::f32)};
   const TimestepEmbeddingArgs timestep{Tensor::empty({0}), Tensor::empty({0, 8})};
   check(forward), check(backward), check(timestep);
-  for_each_row(embedding_fwd, forward, [&](const auto&) { run(embedding_fwd, forward); });
+  for_each_row(embedding_fwd, forward, [&](const auto&) { run_here(embedding_fwd, forward); });
   for_each_row(embedding_bwd, backward, [&](const auto&) {
     poison(backward.dtable);
-    run(embedding_bwd, backward);
+    run_here(embedding_bwd, backward);
     for (const double v : doubles(backward.dtable)) EXPECT_EQ(v, 0);
   });
   for_each_row(timestep_embedding_fwd, timestep,
-               [&](const auto&) { run(timestep_embedding_fwd, timestep); });
+               [&](const auto&) { run_here(timestep_embedding_fwd, timestep); });
 }
 
 TEST(EmbeddingTest, CostIsWhatTheReferenceDoes) {

@@ -88,7 +88,7 @@ GroupNormBwdArgs backward(const Case& c, DType dtype, DType through, int wanted 
   {
     ForceRows reference("group_norm_fwd:reference");
     GroupNormFwdArgs f = forward(c, DType::f64, through);
-    run(group_norm_fwd, f);
+    run_here(group_norm_fwd, f);
     args.mean_rstd = tensor_of(doubles(f.mean_rstd), f.mean_rstd.shape(), wide);
   }
   args.dy = maybe_slice(c, input(c.y(), dtype, through, 6));
@@ -165,7 +165,7 @@ TEST(GroupNormOpTest, LargeMeanKeepsTheVariance) {
         DType::f64, DType::f64);
     const GroupNormFwdArgs args = make(DType::f32, DType::f32);
     for_each_row(group_norm_fwd, args, [&](const auto& row) {
-      run(group_norm_fwd, args);
+      run_here(group_norm_fwd, args);
       const double limit = row.kind == RowKind::reference ? 1e-2 : 1e-3;
       EXPECT_LE(relative_error(args.y, exact.at("y")), limit);
     });
@@ -178,8 +178,8 @@ TEST(GroupNormOpTest, ReadyStatisticsChangeNothing) {
   c.ready = 3;
   const GroupNormFwdArgs ready = forward(c, DType::f32, DType::f32);
   for_each_row(group_norm_fwd, ready, [&](const auto&) {
-    run(group_norm_fwd, computed);
-    run(group_norm_fwd, ready);
+    run_here(group_norm_fwd, computed);
+    run_here(group_norm_fwd, ready);
     EXPECT_LE(relative_error(ready.y, computed.y), 1e-6);
     EXPECT_LE(relative_error(ready.mean_rstd, computed.mean_rstd), 1e-6);
   });
@@ -189,12 +189,12 @@ TEST(GroupNormOpTest, GradientsAreComputedOneByOneToo) {
   const Case c{{2, 4, 4, 48}, 17, 4, true, true, true};
   const GroupNormBwdArgs all = backward(c, DType::f32, DType::f32);
   for_each_row(group_norm_bwd, all, [&](const auto&) {
-    run(group_norm_bwd, all);
+    run_here(group_norm_bwd, all);
     const Outputs expected = gradients(all);
     for (int wanted = 0; wanted < kAll; ++wanted) {
       const GroupNormBwdArgs some = backward(c, DType::f32, DType::f32, wanted);
       check(some);
-      run(group_norm_bwd, some);
+      run_here(group_norm_bwd, some);
       for (const auto& [key, t] : gradients(some)) EXPECT_EQ(doubles(t), doubles(expected.at(key)));
     }
   });
@@ -208,10 +208,10 @@ TEST(GroupNormOpTest, GradientsMatchNumericalDifferences) {
     GroupNormFwdArgs f = forward(c, DType::f64, DType::f64);
     GroupNormBwdArgs b = backward(c, DType::f64, DType::f64);
     const auto loss = [&] {
-      run(group_norm_fwd, f);
+      run_here(group_norm_fwd, f);
       return weighted_sum(b.dy, f.y);
     };
-    run(group_norm_bwd, b);
+    run_here(group_norm_bwd, b);
     EXPECT_LE(relative_error(b.dx0, numerical_gradient(f.x0, loss)), 1e-7);
     if (c.c1) {
       EXPECT_LE(relative_error(b.dx1, numerical_gradient(f.x1, loss)), 1e-7);
@@ -265,7 +265,7 @@ TEST(GroupNormOpTest, NoSamplesAreNoWork) {
   GroupNormFwdArgs f = common<GroupNormFwdArgs>(c, DType::f32, DType::f32);
   f.y = Tensor::empty(c.y());
   check(f);
-  for_each_row(group_norm_fwd, f, [&](const auto&) { run(group_norm_fwd, f); });
+  for_each_row(group_norm_fwd, f, [&](const auto&) { run_here(group_norm_fwd, f); });
 }
 
 }  // namespace

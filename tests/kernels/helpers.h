@@ -8,6 +8,9 @@
 
 #include "kernels/reference.h"
 #include "runtime/op.h"
+#include "runtime/parallel.h"
+#include "runtime/simt_order.h"
+#include "tests/kernels/devices.h"
 
 namespace tiller::test {
 
@@ -91,17 +94,57 @@ inline double relative_error(const Tensor& a, const Tensor& b) {
   return std::isfinite(error) ? error : INFINITY;
 }
 
-/// Runs f(row) for every CPU row of `op` that supports args, forced by name.
+/// The device on which run_here() runs: cpu outside for_each_row().
+inline DeviceType& device_here() {
+  static thread_local DeviceType device = DeviceType::cpu;
+  return device;
+}
+
+/// run(), on the device whose row for_each_row() is at; the reference rows are the CPU's.
+template <class Args>
+void run_here(const Op<Args>& op, const Args& args) {
+  const bool here = args.device() != kCpu || op_detail::forced_row(op.name) == "reference";
+  run(op, here ? args : on_device(args, device_here()));
+}
+
+/// Ways of running that may not change a bit of the result: one, two and three threads on the CPU; on
+/// simt three orders of the threads of a block.
+inline constexpr int kVariations = 3;
+class VariationGuard {
+ public:
+  VariationGuard(DeviceType device, int i)
+      : threads_(threads()),
+        order_(device == DeviceType::simt && i < 2
+                   ? executor::Order{i == 0 ? executor::Order::Kind::ascending
+                                            : executor::Order::Kind::descending,
+                                     0}
+                   : executor::current_order()) {
+    if (device == DeviceType::cpu) set_threads(i + 1);
+  }
+  ~VariationGuard() { set_threads(threads_); }
+  VariationGuard(const VariationGuard&) = delete;
+  VariationGuard& operator=(const VariationGuard&) = delete;
+
+ private:
+  int threads_;
+  executor::OrderGuard order_;
+};
+
+/// Runs f(row) for every row of `op` that supports args, on every tested device, forced by name.
 template <class Args, class F>
 int for_each_row(const Op<Args>& op, const Args& args, const F& f) {
   int n = 0;
-  for (const Row<Args>& row : op.rows(DeviceType::cpu)) {
-    if (row.math > op_detail::requested_math(args.dtype()) || !row.supports(args)) continue;
-    SCOPED_TRACE(std::string(op.name) + ":" + row.name);
-    ForceRows force(std::string(op.name) + ":" + row.name);
-    f(row);
-    ++n;
+  for (const DeviceType device : tested_devices()) {
+    device_here() = device;
+    for (const Row<Args>& row : op.rows(device)) {
+      if (row.math > op_detail::requested_math(args.dtype()) || !row.supports(args)) continue;
+      SCOPED_TRACE(std::string(name(device)) + " " + op.name + ":" + row.name);
+      ForceRows force(std::string(op.name) + ":" + row.name);
+      f(row);
+      ++n;
+    }
   }
+  device_here() = DeviceType::cpu;
   return n;
 }
 

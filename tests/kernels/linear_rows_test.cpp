@@ -66,15 +66,15 @@ TEST(LinearRow, ForgetsPackedWeightsOfAnOldVersion) {
   const LinearMaker make{c, DType::f32};
   const LinearFwdArgs args = make.fwd();
   for_each_row(linear_fwd, args, [&](const auto&) {
-    run(linear_fwd, args);
+    run_here(linear_fwd, args);
     const Tensor before = args.y.clone();
     args.w.copy_from(randn(args.w.shape(), DType::f32, 77));
     args.w.bump_version();
-    run(linear_fwd, args);
+    run_here(linear_fwd, args);
     EXPECT_GT(relative_error(args.y, before), 0.1);
     args.w.copy_from(make.fwd().w);
     args.w.bump_version();
-    run(linear_fwd, args);
+    run_here(linear_fwd, args);
     EXPECT_EQ(doubles(args.y), doubles(before));
   });
 }

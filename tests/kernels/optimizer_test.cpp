@@ -91,7 +91,7 @@ TEST(OptimizerTest, TenStepsOfAdamW) {
         const AdamWArgs args = adamw_args(dtype);
         check(args);
         const std::uint64_t version = args.p[0].storage()->version();
-        ten_steps(args, [](const AdamWArgs& step) { run(adamw, step); });
+        ten_steps(args, [](const AdamWArgs& step) { run_here(adamw, step); });
         EXPECT_LT(list_error(args.p, expected), dtype == DType::f64 ? 1e-12 : 1e-6);
         EXPECT_EQ(args.p[0].storage()->version(), version + 10);
         if (count == 1) first = all_doubles(args.p);
@@ -113,7 +113,7 @@ TEST(OptimizerTest, AverageScaleAndNormOfSlices) {
     for_each_row(ema_update, average, [&](const Row<EmaArgs>&) {
       ema.copy_from(kept);
       const std::uint64_t version = ema.storage()->version();
-      run(ema_update, average);
+      run_here(ema_update, average);
       EXPECT_EQ(ema.storage()->version(), version + 1);
       std::vector<double> expected = doubles(kept);
       const std::vector<double> other = doubles(p);
@@ -125,7 +125,7 @@ TEST(OptimizerTest, AverageScaleAndNormOfSlices) {
     check(scaled);
     for_each_row(scale_all, scaled, [&](const Row<ScaleAllArgs>&) {
       ema.copy_from(kept);
-      run(scale_all, scaled);
+      run_here(scale_all, scaled);
       std::vector<double> expected = doubles(kept);
       for (double& v : expected) v *= 0.25;
       EXPECT_EQ(doubles(ema), expected);
@@ -144,12 +144,12 @@ TEST(OptimizerTest, EmaAndScaleOfLists) {
                  [&](const auto&) {
                    const EmaArgs args{list_of(dtype, 1), list_of(dtype, 50), 0.75};
                    check(args);
-                   run(ema_update, args);
+                   run_here(ema_update, args);
                    EXPECT_LT(list_error(args.ema, mixed), 1e-6);
                  });
     for_each_row(scale_all, ScaleAllArgs{list_of(dtype, 1), -2}, [&](const auto&) {
       const ScaleAllArgs args{list_of(dtype, 1), -2};
-      run(scale_all, args);
+      run_here(scale_all, args);
       EXPECT_EQ(all_doubles(args.x), scaled);
     });
   }
@@ -169,7 +169,7 @@ TEST(OptimizerTest, NormOfEverything) {
       for (const int count : {1, 2, 3}) {
         set_threads(count);
         poison(args.out);
-        run(global_norm, args);
+        run_here(global_norm, args);
         if (count == 1) first = doubles(args.out);
         EXPECT_EQ(doubles(args.out), first);
         EXPECT_NEAR(first[0] / expected, 1, 1e-12);
@@ -180,7 +180,7 @@ TEST(OptimizerTest, NormOfEverything) {
   const NormArgs none{{}, output({2}, DType::f64), 1};
   for_each_row(global_norm, none, [&](const auto&) {
     poison(none.out);
-    run(global_norm, none);
+    run_here(global_norm, none);
     EXPECT_EQ(doubles(none.out), (std::vector<double>{0, 0}));
   });
 }
@@ -195,14 +195,14 @@ TEST(OptimizerTest, NormFlagsWhatIsNotFinite) {
         x.back() = tensor_of(values, x.back().shape(), dtype);
         const NormArgs args{x, output({2}, DType::f64), 0.5};
         for_each_row(global_norm, args, [&](const auto&) {
-          run(global_norm, args);
+          run_here(global_norm, args);
           EXPECT_EQ(doubles(args.out)[1], 1);
         });
       }
   // Large values are no infinity, although their squares overflow f32.
   const NormArgs large{{tensor_of({3e38, -3e38}, {2}, DType::f32)}, output({2}, DType::f64), 2};
   for_each_row(global_norm, large, [&](const auto&) {
-    run(global_norm, large);
+    run_here(global_norm, large);
     EXPECT_EQ(doubles(large.out)[1], 0);
     EXPECT_NEAR(doubles(large.out)[0] / (6e38 * std::sqrt(2)), 1, 1e-6);
   });
@@ -217,10 +217,10 @@ TEST(OptimizerTest, OneLaunchForAll) {
   const AdamWArgs args = adamw_args(DType::f32);
   Sink sink;
   const TraceGuard guard(sink, TraceLevel::launches);
-  run(adamw, args);
-  run(ema_update, EmaArgs{args.m, args.p, 0.5});
-  run(global_norm, NormArgs{args.p, output({2}, DType::f64), 1});
-  run(scale_all, ScaleAllArgs{args.p, 1});
+  run_here(adamw, args);
+  run_here(ema_update, EmaArgs{args.m, args.p, 0.5});
+  run_here(global_norm, NormArgs{args.p, output({2}, DType::f64), 1});
+  run_here(scale_all, ScaleAllArgs{args.p, 1});
   EXPECT_EQ(sink.launches, 4);
 }
 

@@ -46,11 +46,11 @@ TEST(PoolTokensTest, GradientsMatchNumericalDifferences) {
   const Tensor w = randn({2, 4, 4}, DType::f64, 3);
   const PoolTokensFwdArgs f{x, pos, output({2, 4, 4}, DType::f64)};
   const auto loss = [&] {
-    run(pool_tokens_fwd, f);
+    run_here(pool_tokens_fwd, f);
     return weighted_sum(w, f.y);
   };
   const PoolTokensBwdArgs b{w, output(x.shape(), DType::f64), output(pos.shape(), DType::f64)};
-  run(pool_tokens_bwd, b);
+  run_here(pool_tokens_bwd, b);
   EXPECT_LE(relative_error(b.dx, numerical_gradient(x, loss)), 1e-8);
   EXPECT_LE(relative_error(b.dpos, numerical_gradient(pos, loss)), 1e-8);
 }

@@ -73,7 +73,7 @@ TEST(ReduceTest, EachElementGoesWhereItBelongs) {
       expected[to] += values[i];
     }
     const ReduceArgs args{ReduceKind::sum, over, x, output(reduced(over, shape), DType::f64)};
-    run(reduce, args);
+    run_here(reduce, args);
     EXPECT_LT(relative_error(args.y, tensor_of(expected, args.y.shape(), DType::f64)), 1e-14);
   }
 }
@@ -84,8 +84,8 @@ TEST(ReduceTest, BroadcastIsTheTransposeOfTheSum) {
     SCOPED_TRACE(name(over));
     const Tensor x = randn(shape, DType::f64, 1), w = randn(reduced(over, shape), DType::f64, 2);
     const Tensor sum = output(reduced(over, shape), DType::f64), spread = output(shape, DType::f64);
-    run(reduce, ReduceArgs{ReduceKind::sum, over, x, sum});
-    run(broadcast_to, BroadcastToArgs{over, w, spread, 3});
+    run_here(reduce, ReduceArgs{ReduceKind::sum, over, x, sum});
+    run_here(broadcast_to, BroadcastToArgs{over, w, spread, 3});
     EXPECT_NEAR(3 * weighted_sum(sum, w), weighted_sum(x, spread), 1e-10);
   }
 }
@@ -109,7 +109,7 @@ TEST(ReduceTest, LongSumsStayExact) {
   std::fill_n(x.data<float>(), n, 0.1f);
   const ReduceArgs args{ReduceKind::sum, ReduceOver::all, x, output({}, DType::f32)};
   for_each_row(reduce, args, [&](const Row<ReduceArgs>&) {
-    run(reduce, args);
+    run_here(reduce, args);
     const double exact = static_cast<double>(0.1f) * static_cast<double>(n);
     EXPECT_NEAR(doubles(args.y)[0] / exact, 1, 3e-6);
   });
@@ -122,7 +122,7 @@ TEST(ReduceTest, MaximumSeesNaN) {
     const ReduceArgs args{ReduceKind::max, ReduceOver::last, x, output({}, DType::f32)};
     for_each_row(reduce, args, [&](const Row<ReduceArgs>&) {
       args.y.data<float>()[0] = 0;
-      run(reduce, args);
+      run_here(reduce, args);
       EXPECT_TRUE(std::isnan(doubles(args.y)[0])) << at;
     });
   }
@@ -135,18 +135,18 @@ TEST(ReduceTest, NothingToSum) {
     check(sum);
     for_each_row(reduce, sum, [&](const Row<ReduceArgs>&) {
       poison(sum.y);
-      run(reduce, sum);
+      run_here(reduce, sum);
       for (const double v : doubles(sum.y)) EXPECT_EQ(v, 0);
     });
     const BroadcastToArgs spread{ReduceOver::leading, sum.y, Tensor::empty(shape), 2};
     check(spread);
-    for_each_row(broadcast_to, spread, [&](const auto&) { run(broadcast_to, spread); });
+    for_each_row(broadcast_to, spread, [&](const auto&) { run_here(broadcast_to, spread); });
     EXPECT_EQ(cost(spread).bytes_read, 0);
   }
   const ReduceArgs none{ReduceKind::mean, ReduceOver::features, Tensor::empty({0, 4}),
                         Tensor::empty({0})};
   check(none);
-  for_each_row(reduce, none, [&](const auto&) { run(reduce, none); });
+  for_each_row(reduce, none, [&](const auto&) { run_here(reduce, none); });
 }
 
 TEST(ReduceTest, CostIsWhatTheReferenceDoes) {

@@ -57,20 +57,20 @@ TEST(ResampleTest, BackwardIsTheTranspose) {
     const Tensor x = randn({2, c.h, c.w, 3}, DType::f64, 1);
     const Tensor dy = randn({2, c.p, c.q, 3}, DType::f64, 2);
     const Tensor y = output(dy.shape(), DType::f64), dx = output(x.shape(), DType::f64);
-    run(resample_fwd, ResampleFwdArgs{c.kind, x, y});
-    run(resample_bwd, ResampleBwdArgs{c.kind, dy, dx});
+    run_here(resample_fwd, ResampleFwdArgs{c.kind, x, y});
+    run_here(resample_bwd, ResampleBwdArgs{c.kind, dy, dx});
     EXPECT_NEAR(weighted_sum(y, dy), weighted_sum(x, dx), 1e-10);
   }
 }
 
 TEST(ResampleTest, NearestCopiesAndPoolingAverages) {
   const Tensor x = randn({1, 2, 2, 1}, DType::f64, 1), up = output({1, 4, 4, 1}, DType::f64);
-  run(resample_fwd, ResampleFwdArgs{ResampleKind::nearest_up2x, x, up});
+  run_here(resample_fwd, ResampleFwdArgs{ResampleKind::nearest_up2x, x, up});
   for (int p = 0; p < 4; ++p)
     for (int q = 0; q < 4; ++q)
       EXPECT_EQ(up.data<double>()[4 * p + q], x.data<double>()[2 * (p / 2) + q / 2]);
   const Tensor mean = output({1, 1, 1, 1}, DType::f64);
-  run(resample_fwd, ResampleFwdArgs{ResampleKind::mean_pool2x2, x, mean});
+  run_here(resample_fwd, ResampleFwdArgs{ResampleKind::mean_pool2x2, x, mean});
   const double* v = x.data<double>();
   EXPECT_DOUBLE_EQ(mean.data<double>()[0], (v[0] + v[1] + v[2] + v[3]) / 4);
 }
@@ -96,7 +96,7 @@ TEST(ResampleTest, AreaAndBilinearArePyTorchs) {
     check(args);
     for_each_row(resample_fwd, args, [&](const auto&) {
       poison(args.y);
-      run(resample_fwd, args);
+      run_here(resample_fwd, args);
       EXPECT_LT(relative_error(args.y, expected), 1e-5);
     });
   }
@@ -110,8 +110,8 @@ TEST(ResampleTest, EmptyPictures) {
     const ResampleBwdArgs pool{ResampleKind::mean_pool2x2, Tensor::empty(small),
                                Tensor::empty(large)};
     check(up), check(pool);
-    for_each_row(resample_fwd, up, [&](const auto&) { run(resample_fwd, up); });
-    for_each_row(resample_bwd, pool, [&](const auto&) { run(resample_bwd, pool); });
+    for_each_row(resample_fwd, up, [&](const auto&) { run_here(resample_fwd, up); });
+    for_each_row(resample_bwd, pool, [&](const auto&) { run_here(resample_bwd, pool); });
     EXPECT_EQ(cost(up).flops, 0);
   }
 }

@@ -26,7 +26,7 @@ void expect_rows(const Op<Args>& op, DType dtype, double factor, const Make& mak
   Args rounded = exact;
   {
     ForceRows force(std::string(op.name) + ":reference");
-    run(op, exact);
+    run_here(op, exact);
   }
   const Args args = make(dtype);
   std::vector<double> allowed;
@@ -37,7 +37,7 @@ void expect_rows(const Op<Args>& op, DType dtype, double factor, const Make& mak
   } else {
     round_inputs(rounded, dtype);
     ForceRows force(std::string(op.name) + ":reference");
-    run(op, rounded);  // into the same outputs as `exact`
+    run_here(op, rounded);  // into the same outputs as `exact`
     std::size_t i = 0;
     for (const Tensor& t : outputs(rounded)) {
       if (t) {
@@ -50,28 +50,26 @@ void expect_rows(const Op<Args>& op, DType dtype, double factor, const Make& mak
       ++i;
     }
   }
-  const int threads_before = threads();
-  const int rows = for_each_row(op, args, [&](const Row<Args>&) {
+  const int rows = for_each_row(op, args, [&](const Row<Args>& row) {
     std::vector<std::vector<double>> first;
-    for (const int count : {1, 2, 3}) {
-      if (count > 1 && dtype != DType::f32) continue;  // the loops are the same
-      set_threads(count);
+    for (int variation = 0; variation < kVariations; ++variation) {
+      if (variation > 0 && dtype != DType::f32) continue;  // the loops are the same
+      const VariationGuard guard(row.device, variation);
       for (const Tensor& t : outputs(args))
         if (t) poison(t);
-      run(op, args);
+      run_here(op, args);
       for (std::size_t i = 0; i < want.size(); ++i) {
         if (!want[i]) continue;
         const Tensor got = outputs(args)[i];
-        if (count == 1) {
+        if (variation == 0) {
           EXPECT_LE(relative_error(got, want[i]), allowed[i]) << "output " << i;
           first.push_back(doubles(got));
         } else {
-          EXPECT_EQ(doubles(got), first[i]) << "output " << i << " with " << count << " threads";
+          EXPECT_EQ(doubles(got), first[i]) << "output " << i << ", variation " << variation;
         }
       }
     }
   });
-  set_threads(threads_before);
   EXPECT_GE(rows, 2);
 }
 

@@ -185,7 +185,7 @@ TEST(SamplerStepTest, EveryRowDoesWhatTheAlgorithmsSay) {
           for_each_row(sampler_step, make(s, dtype), [&](const Row<SamplerStepArgs>& row) {
             const SamplerStepArgs args = make(s, dtype);
             check(args);
-            run(sampler_step, args);
+            run_here(sampler_step, args);
             // The table's sigma is a float, the formula's is not.
             const double limit = dtype == DType::f64 ? 1e-6 : 1e-5;
             EXPECT_LT(error(args.y, expected.sample), limit) << row.name;
@@ -213,8 +213,8 @@ TEST(SamplerStepTest, OwnNoiseIsFillNormals) {
       SamplerStepArgs given = make(s, DType::f32, shape), drawn = make(s, DType::f32, shape);
       given.noise = noise;
       drawn.noise = {};
-      run(sampler_step, given);
-      run(sampler_step, drawn);
+      run_here(sampler_step, given);
+      run_here(sampler_step, drawn);
       EXPECT_EQ(doubles(drawn.y), doubles(given.y));
     });
   }
@@ -230,7 +230,7 @@ TEST(SamplerStepTest, ThreadsPlacesAndAbsentOutputsChangeNothing) {
         set_threads(count);
         SamplerStepArgs args = make(kGuided, DType::f32, shape);
         if (own_noise) args.noise = {};
-        run(sampler_step, args);
+        run_here(sampler_step, args);
         if (count == 1) first = doubles(args.y);
         EXPECT_EQ(doubles(args.y), first);
         SamplerStepArgs in_place = make(kGuided, DType::f32, shape);
@@ -238,7 +238,7 @@ TEST(SamplerStepTest, ThreadsPlacesAndAbsentOutputsChangeNothing) {
         in_place.x = in_place.x.clone();  // dense
         in_place.y = in_place.x;
         in_place.x_start = {};
-        run(sampler_step, in_place);
+        run_here(sampler_step, in_place);
         EXPECT_EQ(doubles(in_place.y), first);
       }
     });
@@ -253,7 +253,7 @@ TEST(SamplerStepTest, NoiseIsNotReadWhereNoneIsAdded) {
     for_each_row(sampler_step, make(s, DType::f32), [&](const auto&) {
       const SamplerStepArgs args = make(s, DType::f32);
       poison(args.noise);
-      run(sampler_step, args);
+      run_here(sampler_step, args);
       for (const double v : doubles(args.y)) EXPECT_TRUE(std::isfinite(v));
     });
 }
@@ -264,11 +264,11 @@ TEST(SamplerStepTest, ALaunchedStepReplays) {
   args.y = args.x;
   for (std::int64_t step = 5; step >= 0; --step) {
     EXPECT_EQ(args.state.data<std::int64_t>()[0], step);
-    run(sampler_step, args);
+    run_here(sampler_step, args);
   }
   EXPECT_EQ(args.state.data<std::int64_t>()[1], 10);
   EXPECT_NE(
-      message_of([&] { run(sampler_step, args); }).find("step -1 is not within the table's 6"),
+      message_of([&] { run_here(sampler_step, args); }).find("step -1 is not within the table's 6"),
       std::string::npos);
 }
 
@@ -276,7 +276,7 @@ TEST(SamplerStepTest, AnEmptyBatchAdvances) {
   for_each_row(sampler_step, make(kGuided, DType::f32, {0, 4, 4, 3}), [&](const auto&) {
     const SamplerStepArgs args = make(kGuided, DType::f32, {0, 4, 4, 3});
     check(args);
-    run(sampler_step, args);
+    run_here(sampler_step, args);
     EXPECT_EQ(args.state.data<std::int64_t>()[0], 4);
   });
 }

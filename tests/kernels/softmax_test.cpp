@@ -32,7 +32,7 @@ TEST(SoftmaxTest, RowsAgreeWithTheReference) {
       const auto backward = [&](DType dtype, DType through) {
         SoftmaxFwdArgs f{input({39, k}, DType::f64, DType::f64, 1, 2), output({39, k}, DType::f64),
                          log};
-        run(softmax_fwd, f);
+        run_here(softmax_fwd, f);
         const Tensor y =
             tensor_of(doubles(tensor_of(doubles(f.y), f.y.shape(), through)), f.y.shape(), dtype);
         return SoftmaxBwdArgs{as_slice(y), as_slice(input({39, k}, dtype, through, 2)),
@@ -80,7 +80,7 @@ TEST(SoftmaxTest, LargeLogitsNeitherOverflowNorVanish) {
     SoftmaxFwdArgs args{Tensor::from(std::vector<float>{1e4f, 1e4f, -1e4f}, {1, 3}),
                         output({1, 3}, DType::f32), log};
     for_each_row(softmax_fwd, args, [&](const auto&) {
-      run(softmax_fwd, args);
+      run_here(softmax_fwd, args);
       const std::vector<float> y = args.y.to_vector<float>();
       EXPECT_NEAR(y[0], log ? -std::log(2.0) : 0.5, log ? 1e-3 : 1e-6);
       EXPECT_NEAR(y[2], log ? -2e4 - std::log(2.0) : 0, 2e-3);
@@ -93,23 +93,23 @@ TEST(SoftmaxTest, GradientsMatchNumericalDifferences) {
   for (const bool log : {false, true}) {
     const SoftmaxFwdArgs f{x, output({3, 6}, DType::f64), log};
     const auto loss = [&] {
-      run(softmax_fwd, f);
+      run_here(softmax_fwd, f);
       return weighted_sum(w, f.y);
     };
     const Tensor expected = numerical_gradient(x, loss);
-    run(softmax_fwd, f);
+    run_here(softmax_fwd, f);
     const SoftmaxBwdArgs b{f.y, w, output({3, 6}, DType::f64), log};
-    run(softmax_bwd, b);
+    run_here(softmax_bwd, b);
     EXPECT_LE(relative_error(b.dx, expected), 1e-8);
   }
   const CrossEntropyFwdArgs f{x, some_labels(3, 6), output({3}, DType::f64)};
   const Tensor dloss = randn({3}, DType::f64, 3);
   const Tensor expected = numerical_gradient(x, [&] {
-    run(cross_entropy_fwd, f);
+    run_here(cross_entropy_fwd, f);
     return weighted_sum(dloss, f.loss);
   });
   const CrossEntropyBwdArgs b{x, f.labels, dloss, output({3, 6}, DType::f64)};
-  run(cross_entropy_bwd, b);
+  run_here(cross_entropy_bwd, b);
   EXPECT_LE(relative_error(b.dlogits, expected), 1e-8);
 }
 
@@ -146,7 +146,7 @@ TEST(SoftmaxTest, WrongArgumentsAreNamed) {
 TEST(SoftmaxTest, NoRowsAreNoWork) {
   const SoftmaxFwdArgs args{Tensor::empty({0, 5}), Tensor::empty({0, 5}), false};
   check(args);
-  for_each_row(softmax_fwd, args, [&](const auto&) { run(softmax_fwd, args); });
+  for_each_row(softmax_fwd, args, [&](const auto&) { run_here(softmax_fwd, args); });
 }
 
 }  // namespace

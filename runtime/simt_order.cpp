@@ -1,4 +1,4 @@
-#include "kernels/simt/order.h"
+#include "runtime/simt_order.h"
 
 #include <charconv>
 

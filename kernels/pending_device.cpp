@@ -27,28 +27,7 @@ template std::span<const Row<Conv2dWgradArgs>> rows_on<Conv2dWgradArgs, DeviceTy
 template std::span<const Row<LinearFwdArgs>> rows_on<LinearFwdArgs, DeviceType::TILLER_DEVICE>();
 template std::span<const Row<LinearDgradArgs>> rows_on<LinearDgradArgs, DeviceType::TILLER_DEVICE>();
 template std::span<const Row<LinearWgradArgs>> rows_on<LinearWgradArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<GroupNormFwdArgs>> rows_on<GroupNormFwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<GroupNormBwdArgs>> rows_on<GroupNormBwdArgs, DeviceType::TILLER_DEVICE>();
 template std::span<const Row<AttentionFwdArgs>> rows_on<AttentionFwdArgs, DeviceType::TILLER_DEVICE>();
 template std::span<const Row<AttentionBwdArgs>> rows_on<AttentionBwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<PoolTokensFwdArgs>> rows_on<PoolTokensFwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<PoolTokensBwdArgs>> rows_on<PoolTokensBwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<ResampleFwdArgs>> rows_on<ResampleFwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<ResampleBwdArgs>> rows_on<ResampleBwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<SoftmaxFwdArgs>> rows_on<SoftmaxFwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<SoftmaxBwdArgs>> rows_on<SoftmaxBwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<CrossEntropyFwdArgs>> rows_on<CrossEntropyFwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<CrossEntropyBwdArgs>> rows_on<CrossEntropyBwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<ReduceArgs>> rows_on<ReduceArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<BroadcastToArgs>> rows_on<BroadcastToArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<EmbeddingFwdArgs>> rows_on<EmbeddingFwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<EmbeddingBwdArgs>> rows_on<EmbeddingBwdArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<TimestepEmbeddingArgs>> rows_on<TimestepEmbeddingArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<DropoutArgs>> rows_on<DropoutArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<AdamWArgs>> rows_on<AdamWArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<EmaArgs>> rows_on<EmaArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<NormArgs>> rows_on<NormArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<ScaleAllArgs>> rows_on<ScaleAllArgs, DeviceType::TILLER_DEVICE>();
-template std::span<const Row<SamplerStepArgs>> rows_on<SamplerStepArgs, DeviceType::TILLER_DEVICE>();
 
 }  // namespace tiller

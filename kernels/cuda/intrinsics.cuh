@@ -49,6 +49,12 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* p) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
 }
 
+/// Ends the program's use of the GPU unless `ok`; the executor prints the message.
+template <class... Values>
+__device__ __forceinline__ void device_check(bool ok, const char*, Values...) {
+  if (!ok) __trap();
+}
+
 // --- barriers (shuffles and votes are CUDA's own)
 
 inline constexpr unsigned kFullMask = 0xFFFFFFFFu;

@@ -1,6 +1,7 @@
 #pragma once
 // Sums and means in a fixed order, so that a result does not depend on the number of threads:
 // blocks of a fixed size are summed one by one, their sums pairwise.
+#include "kernels/reduce/kinds.h"
 #include "runtime/op.h"
 
 namespace tiller {
@@ -15,8 +16,6 @@ enum class ReduceOver : std::uint8_t {
 };
 const char* name(ReduceOver over);
 
-/// sum f(x) or mean f(x) with f the identity, the square, or the absolute value; or the maximum.
-enum class ReduceKind : std::uint8_t { sum, mean, sum_squares, mean_squares, sum_abs, max };
 const char* name(ReduceKind kind);
 
 struct ReduceArgs {

@@ -125,6 +125,20 @@ T atomic_add(Array<T, Size>& array, At at, T value) {
   return std::exchange(*to, *to + value);
 }
 
+/// A printf format, and the line that used it.
+struct Complaint {
+  const char* format;
+  executor::Where where;
+  Complaint(const char* text, executor::Where w = executor::Where::here())  // NOLINT: implicit
+      : format(text), where(w) {}
+};
+
+/// Ends the launch with an error unless `ok`: for what a kernel can see and its caller cannot.
+template <class... Values>
+void device_check(bool ok, const Complaint& complaint, Values... values) {
+  if (!ok) executor::fault(complaint.where, complaint.format, values...);
+}
+
 // --- barriers, shuffles, votes
 
 inline constexpr unsigned kFullMask = executor::kFullMask;

@@ -100,11 +100,12 @@ inline DeviceType& device_here() {
   return device;
 }
 
-/// run(), on the device whose row for_each_row() is at; the reference rows are the CPU's.
+/// run(), on the device whose row for_each_row() is at; what has a reference row only is the CPU's.
 template <class Args>
 void run_here(const Op<Args>& op, const Args& args) {
-  const bool here = args.device() != kCpu || op_detail::forced_row(op.name) == "reference";
-  run(op, here ? args : on_device(args, device_here()));
+  if (args.device() != kCpu || op_detail::forced_row(op.name) == "reference") return run(op, args);
+  const Args moved = on_device(args, device_here());
+  run(op, args.dtype() == DType::f64 && !find_row(op, moved) ? args : moved);
 }
 
 /// Ways of running that may not change a bit of the result: one, two and three threads on the CPU; on

@@ -93,7 +93,9 @@ TEST(OptimizerTest, TenStepsOfAdamW) {
         const std::uint64_t version = args.p[0].storage()->version();
         ten_steps(args, [](const AdamWArgs& step) { run_here(adamw, step); });
         EXPECT_LT(list_error(args.p, expected), dtype == DType::f64 ? 1e-12 : 1e-6);
-        EXPECT_EQ(args.p[0].storage()->version(), version + 10);
+        EXPECT_EQ(
+            args.p[0].storage()->version(),
+            version + (device_here() == DeviceType::cpu ? 10 : 0));  // else of the moved tensor
         if (count == 1) first = all_doubles(args.p);
         EXPECT_EQ(all_doubles(args.p), first);
       }
@@ -114,7 +116,8 @@ TEST(OptimizerTest, AverageScaleAndNormOfSlices) {
       ema.copy_from(kept);
       const std::uint64_t version = ema.storage()->version();
       run_here(ema_update, average);
-      EXPECT_EQ(ema.storage()->version(), version + 1);
+      EXPECT_EQ(ema.storage()->version(),
+                version + (device_here() == DeviceType::cpu ? 1 : 0));  // else of the moved tensor
       std::vector<double> expected = doubles(kept);
       const std::vector<double> other = doubles(p);
       for (std::size_t i = 0; i < other.size(); ++i)

@@ -1,0 +1,54 @@
+#pragma once
+// What the group norm kernels are launched with. Pixels are H*W (or T).
+#include "kernels/view.h"
+
+namespace tiller {
+inline namespace TILLER_DEVICE {
+
+/// What forward and backward share.
+struct GroupNormInput {
+  View x0, x1;        // [N*pixels,C0], [N*pixels,C1] or absent
+  View gamma, beta;   // [C]
+  View emb;           // [N,2C] scale then shift, or absent
+  float* mean_rstd;   // [N,G,2]
+  std::int64_t samples, pixels, width, c0, channels, groups;
+  bool silu, pool;
+};
+
+struct GroupNormFwdParams {
+  GroupNormInput in;
+  View stats0, stats1;  // [N*C0,2], [N*C1,2]: ready moments, or absent
+  View y;               // [N*out_pixels,C]
+  float eps;
+  float* partial;  // [N,chunks,C,2] mean and sum of squared deviations of each chunk
+  float* moments;  // [N,C,2] of all pixels
+};
+void group_norm_fwd_v1(const GroupNormFwdParams& params, Stream stream);
+
+struct GroupNormBwdParams {
+  GroupNormInput in;
+  View dy;              // [N*out_pixels,C]
+  View dx0, dx1;        // like x0, x1, or absent
+  View demb;            // [N,2C] or absent
+  float *dgamma, *dbeta;  // [C] or null
+  float* partial;         // [N,chunks,C,2] sums of dz and dz xhat over each chunk
+  float* sums;            // [N,C,2] over all pixels
+  float* means;           // [N,G,2] of k dz and k dz xhat over the group
+};
+void group_norm_bwd_v1(const GroupNormBwdParams& params, Stream stream);
+
+/// Pieces that the pixels are cut into.
+std::int64_t group_norm_chunks(std::int64_t pixels);
+
+/// Mean and sum of squared deviations of every sample and channel: what a convolution owes the group
+/// norm behind it.
+struct MomentsParams {
+  View x;  // [N*pixels,C]
+  std::int64_t samples, pixels;
+  float* partial;  // [N,chunks,C,2]
+  float* moments;  // [N,C,2] out
+};
+void channel_moments_v1(const MomentsParams& params, Stream stream);
+
+}  // namespace TILLER_DEVICE
+}  // namespace tiller

@@ -194,7 +194,7 @@ TEST(SamplerStepTest, EveryRowDoesWhatTheAlgorithmsSay) {
                 args.state.to_vector<std::int64_t>(),
                 (std::vector<std::int64_t>{s.step - 1, 5, 1000, static_cast<std::int64_t>(kSeed)}));
           });
-      EXPECT_EQ(rows, dtype == DType::f64 ? 1 : 2);
+      EXPECT_GE(rows, dtype == DType::f64 ? 1 : 2);
     }
   }
 }

@@ -27,8 +27,7 @@ template <class Args>
 bool supports(const Args& args) {
   const AttentionShape z = shape_of(args);
   return args.dtype() != DType::f64 && z.tokens <= kMaxTokens && z.head_size <= kMaxHeadSize &&
-         args.qkv.rows() * args.heads < (std::int64_t{1} << 31) &&
-         (!args.lse || args.lse.dense());
+         args.qkv.rows() * args.heads < (std::int64_t{1} << 31) && (!args.lse || args.lse.dense());
 }
 
 void run_fwd(const AttentionFwdArgs& args, void*, Stream stream) {

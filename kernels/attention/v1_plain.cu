@@ -29,29 +29,29 @@ struct Storage {
 struct Place {
   int token, head, sample;
 };
-__device__ Place own_place(int tokens, int heads) {
+__device__ __forceinline__ Place own_place(int tokens, int heads) {
   const int index = static_cast<int>(blockIdx.x), rest = index / tokens;
   return {index - rest * tokens, rest % heads, rest / heads};
 }
 
-__device__ std::int64_t row_of(const AttentionShape& z, int sample, int token) {
+__device__ __forceinline__ std::int64_t row_of(const AttentionShape& z, int sample, int token) {
   return std::int64_t{sample} * z.tokens + token;
 }
-__device__ int channel_of(const AttentionShape& z, int part, int head) {
+__device__ __forceinline__ int channel_of(const AttentionShape& z, int part, int head) {
   return part * z.part_stride + head * z.head_stride;
 }
 
 // One head's channels of a row, into shared memory.
 template <int kSize>
-__device__ void fetch(Array<float, kSize>& to, const View& from, std::int64_t row, int channel,
-                      int count) {
+__device__ __forceinline__ void fetch(Array<float, kSize>& to, const View& from, std::int64_t row,
+                                      int channel, int count) {
   for (int d = static_cast<int>(threadIdx.x); d < count; d += kThreads)
     to[d] = load(from, row, channel + d);
 }
 
 template <int kSize>
-__device__ float dot(Array<float, kSize>& a, const View& b, std::int64_t row, int channel,
-                     int count) {
+__device__ __forceinline__ float dot(Array<float, kSize>& a, const View& b, std::int64_t row,
+                                     int channel, int count) {
   float sum = 0.0f;
   for (int d = 0; d < count; ++d) sum = fmaf(a[d], load(b, row, channel + d), sum);
   return sum;
@@ -152,8 +152,8 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < z.queries; i += kThreads) {
     const std::int64_t query = std::int64_t{at.sample} * z.queries + i;
-    const float p = expf(
-        z.scale * dot(s.q, a.qkv, row_of(z, at.sample, i), q, z.head_size) - a.lse[head_row + i]);
+    const float p = expf(z.scale * dot(s.q, a.qkv, row_of(z, at.sample, i), q, z.head_size) -
+                         a.lse[head_row + i]);
     s.p[i] = p;
     s.ds[i] = p * (dot(s.d_o, a.d_o, query, o, z.head_size) - a.delta[head_row + i]) * z.scale;
   }
@@ -181,8 +181,9 @@ void attention_fwd_v1(const AttentionFwdParams& p, Stream stream) {
 void attention_bwd_v1(const AttentionBwdParams& p, Stream stream) {
   const AttentionShape& z = p.z;
   const auto blocks = static_cast<unsigned>(z.samples * z.heads * z.tokens);
-  launch({"attention_delta", blocks_for(std::int64_t{z.samples} * z.heads * z.queries, 1), kThreads},
-         stream, attention_delta_kernel, p);
+  launch(
+      {"attention_delta", blocks_for(std::int64_t{z.samples} * z.heads * z.queries, 1), kThreads},
+      stream, attention_delta_kernel, p);
   launch({"attention_dq", blocks, kThreads, shared_bytes<Storage>()}, stream, attention_dq_kernel,
          p);
   launch({"attention_dkv", blocks, kThreads, shared_bytes<Storage>()}, stream, attention_dkv_kernel,

@@ -9,9 +9,10 @@ namespace {
 
 ConvShape shape_of(const ConvSizes& z) {
   const auto narrow = [](std::int64_t size) { return static_cast<int>(size); };
-  return {narrow(z.n), narrow(z.h), narrow(z.w),  narrow(z.c0),
-          narrow(z.c), narrow(z.k), narrow(z.r),  narrow(z.s),
-          narrow(z.p), narrow(z.q), narrow(z.c2), narrow(z.c2 + z.c3),
+  return {narrow(z.n),       narrow(z.h),    narrow(z.w),
+          narrow(z.c0),      narrow(z.c),    narrow(z.k),
+          narrow(z.r),       narrow(z.s),    narrow(z.p),
+          narrow(z.q),       narrow(z.c2),   narrow(z.c2 + z.c3),
           z.geometry.stride, z.geometry.pad, z.geometry.up2x ? 2 : 1};
 }
 
@@ -83,29 +84,26 @@ void run_wgrad(const Conv2dWgradArgs& args, void*, Stream stream) {
 
 template <>
 std::span<const Row<Conv2dFwdArgs>> rows_on<Conv2dFwdArgs, kDeviceType>() {
-  static const Row<Conv2dFwdArgs> rows[] = {
-      {"v1_naive", kDeviceType, Math::f32, RowKind::study, supports, fwd_workspace,
-       run_fwd<conv2d_fwd_v1>},
-      {"v2_tiled", kDeviceType, Math::f32, RowKind::fast, supports, fwd_workspace,
-       run_fwd<conv2d_fwd_v2>}};
+  static const Row<Conv2dFwdArgs> rows[] = {{"v1_naive", kDeviceType, Math::f32, RowKind::study,
+                                             supports, fwd_workspace, run_fwd<conv2d_fwd_v1>},
+                                            {"v2_tiled", kDeviceType, Math::f32, RowKind::fast,
+                                             supports, fwd_workspace, run_fwd<conv2d_fwd_v2>}};
   return rows;
 }
 template <>
 std::span<const Row<Conv2dDgradArgs>> rows_on<Conv2dDgradArgs, kDeviceType>() {
-  static const Row<Conv2dDgradArgs> rows[] = {
-      {"v1_naive", kDeviceType, Math::f32, RowKind::study, supports, nullptr,
-       run_dgrad<conv2d_dgrad_v1>},
-      {"v2_tiled", kDeviceType, Math::f32, RowKind::fast, supports, nullptr,
-       run_dgrad<conv2d_dgrad_v2>}};
+  static const Row<Conv2dDgradArgs> rows[] = {{"v1_naive", kDeviceType, Math::f32, RowKind::study,
+                                               supports, nullptr, run_dgrad<conv2d_dgrad_v1>},
+                                              {"v2_tiled", kDeviceType, Math::f32, RowKind::fast,
+                                               supports, nullptr, run_dgrad<conv2d_dgrad_v2>}};
   return rows;
 }
 template <>
 std::span<const Row<Conv2dWgradArgs>> rows_on<Conv2dWgradArgs, kDeviceType>() {
-  static const Row<Conv2dWgradArgs> rows[] = {
-      {"v1_naive", kDeviceType, Math::f32, RowKind::study, supports, nullptr,
-       run_wgrad<conv2d_wgrad_v1>},
-      {"v2_tiled", kDeviceType, Math::f32, RowKind::fast, supports, nullptr,
-       run_wgrad<conv2d_wgrad_v2>}};
+  static const Row<Conv2dWgradArgs> rows[] = {{"v1_naive", kDeviceType, Math::f32, RowKind::study,
+                                               supports, nullptr, run_wgrad<conv2d_wgrad_v1>},
+                                              {"v2_tiled", kDeviceType, Math::f32, RowKind::fast,
+                                               supports, nullptr, run_wgrad<conv2d_wgrad_v2>}};
   return rows;
 }
 

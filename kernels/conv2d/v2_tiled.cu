@@ -43,8 +43,7 @@ void conv2d_dgrad_v2(const Conv2dDgradParams& p, Stream stream) {
 }
 void conv2d_wgrad_v2(const Conv2dWgradParams& p, Stream stream) {
   const int columns = p.z.r * p.z.s * p.z.c + (p.dbias.data ? 1 : 0);
-  launch({"conv2d_wgrad_tiled", tiled_grid(p.z.k, columns), kThreads,
-          shared_bytes<TiledStorage>()},
+  launch({"conv2d_wgrad_tiled", tiled_grid(p.z.k, columns), kThreads, shared_bytes<TiledStorage>()},
          stream, conv2d_wgrad_tiled_kernel, p);
 }
 

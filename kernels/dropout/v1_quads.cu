@@ -16,7 +16,8 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads) dropout_kernel(const DropoutParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads)
+    dropout_kernel(const DropoutParams __grid_constant__ p) {
   const std::int64_t quads = (p.per_entry + 3) / 4;
   for (std::int64_t i = first_element(); i < p.entries * quads; i += next_element()) {
     const std::int64_t n = i / quads, quad = i - n * quads;

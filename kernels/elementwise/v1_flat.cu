@@ -17,7 +17,7 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__device__ float apply(UnaryKind kind, float x, float a, float b) {
+__device__ __forceinline__ float apply(UnaryKind kind, float x, float a, float b) {
   switch (kind) {
     case UnaryKind::copy:
       return x;
@@ -53,7 +53,7 @@ __device__ float apply(UnaryKind kind, float x, float a, float b) {
   return x;
 }
 
-__device__ float apply(BinaryKind kind, float a, float b) {
+__device__ __forceinline__ float apply(BinaryKind kind, float a, float b) {
   switch (kind) {
     case BinaryKind::add:
       return a + b;

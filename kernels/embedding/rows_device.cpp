@@ -8,13 +8,11 @@ namespace tiller {
 
 namespace {
 
-bool fwd_supports(const EmbeddingFwdArgs& args) {
-  return not_f64(args.table, args.addend, args.y);
-}
+bool fwd_supports(const EmbeddingFwdArgs& args) { return not_f64(args.table, args.addend, args.y); }
 void run_fwd(const EmbeddingFwdArgs& args, void*, Stream stream) {
-  embedding_fwd_v1({view_of(args.table), view_of(args.addend), view_of(args.y),
-                    args.index.data<std::int64_t>()},
-                   stream);
+  embedding_fwd_v1(
+      {view_of(args.table), view_of(args.addend), view_of(args.y), args.index.data<std::int64_t>()},
+      stream);
 }
 
 bool bwd_supports(const EmbeddingBwdArgs& args) { return not_f64(args.dy, args.dtable); }

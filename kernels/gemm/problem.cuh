@@ -31,7 +31,8 @@ __device__ __forceinline__ void naive_product(const Problem& p) {
 /// The tiles of v2_tiled: 64 x 64 results of a block, 16 terms a step, 4 x 4 results of a thread.
 inline constexpr int kTileM = 64, kTileN = 64, kTileK = 16;
 inline constexpr int kThreadM = 4, kThreadN = 4;
-inline constexpr int kPitch = 68;  ///< a tile's row in shared memory: 4 mod 32, against bank conflicts
+inline constexpr int kPitch =
+    68;  ///< a tile's row in shared memory: 4 mod 32, against bank conflicts
 
 struct TiledStorage {
   Array<float, kTileK * kPitch> a, b;  // [k][m], [k][n]
@@ -59,6 +60,7 @@ __device__ __forceinline__ void tiled_product(const Problem& p) {
   RowA rows_a[4];
   RowB rows_b[4];
   float next_a[4], next_b[4];
+#pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int m = m0 + fetch_of<Problem::kAContiguous>(thread, i).row;
     const int n = n0 + fetch_of<Problem::kBContiguous>(thread, i).row;
@@ -66,6 +68,7 @@ __device__ __forceinline__ void tiled_product(const Problem& p) {
     rows_b[i] = p.b_row(n < p.n ? n : p.n - 1);
   }
   const auto fetch = [&](int k0) {
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int ka = k0 + fetch_of<Problem::kAContiguous>(thread, i).k;
       const int kb = k0 + fetch_of<Problem::kBContiguous>(thread, i).k;
@@ -77,6 +80,7 @@ __device__ __forceinline__ void tiled_product(const Problem& p) {
   float sum[kThreadM][kThreadN] = {};
   fetch(0);
   for (int k0 = 0; k0 < p.k; k0 += kTileK) {
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
       const Fetch a = fetch_of<Problem::kAContiguous>(thread, i);
       const Fetch b = fetch_of<Problem::kBContiguous>(thread, i);
@@ -85,15 +89,20 @@ __device__ __forceinline__ void tiled_product(const Problem& p) {
     }
     __syncthreads();
     if (k0 + kTileK < p.k) fetch(k0 + kTileK);
+#pragma unroll
     for (int k = 0; k < kTileK; ++k) {
       const Vec<float, 4> a = load_vec<4>(s.a, k * kPitch + own_m);
       const Vec<float, 4> b = load_vec<4>(s.b, k * kPitch + own_n);
+#pragma unroll
       for (int i = 0; i < kThreadM; ++i)
+#pragma unroll
         for (int j = 0; j < kThreadN; ++j) sum[i][j] = fmaf(a.v[i], b.v[j], sum[i][j]);
     }
     __syncthreads();
   }
+#pragma unroll
   for (int i = 0; i < kThreadM; ++i)
+#pragma unroll
     for (int j = 0; j < kThreadN; ++j)
       if (m0 + own_m + i < p.m && n0 + own_n + j < p.n)
         p.write(m0 + own_m + i, n0 + own_n + j, sum[i][j]);

@@ -7,10 +7,10 @@ inline namespace TILLER_DEVICE {
 
 /// What forward and backward share.
 struct GroupNormInput {
-  View x0, x1;        // [N*pixels,C0], [N*pixels,C1] or absent
-  View gamma, beta;   // [C]
-  View emb;           // [N,2C] scale then shift, or absent
-  float* mean_rstd;   // [N,G,2]
+  View x0, x1;       // [N*pixels,C0], [N*pixels,C1] or absent
+  View gamma, beta;  // [C]
+  View emb;          // [N,2C] scale then shift, or absent
+  float* mean_rstd;  // [N,G,2]
   std::int64_t samples, pixels, width, c0, channels, groups;
   bool silu, pool;
 };
@@ -27,9 +27,9 @@ void group_norm_fwd_v1(const GroupNormFwdParams& params, Stream stream);
 
 struct GroupNormBwdParams {
   GroupNormInput in;
-  View dy;              // [N*out_pixels,C]
-  View dx0, dx1;        // like x0, x1, or absent
-  View demb;            // [N,2C] or absent
+  View dy;                // [N*out_pixels,C]
+  View dx0, dx1;          // like x0, x1, or absent
+  View demb;              // [N,2C] or absent
   float *dgamma, *dbeta;  // [C] or null
   float* partial;         // [N,chunks,C,2] sums of dz and dz xhat over each chunk
   float* sums;            // [N,C,2] over all pixels

@@ -84,14 +84,14 @@ void run_bwd(const GroupNormBwdArgs& args, void* workspace, Stream stream) {
 
 template <>
 std::span<const Row<GroupNormFwdArgs>> rows_on<GroupNormFwdArgs, kDeviceType>() {
-  static const Row<GroupNormFwdArgs> rows[] = {{"v1_chunks", kDeviceType, Math::f32, RowKind::fast,
-                                                supports, fwd_workspace, run_fwd}};
+  static const Row<GroupNormFwdArgs> rows[] = {
+      {"v1_chunks", kDeviceType, Math::f32, RowKind::fast, supports, fwd_workspace, run_fwd}};
   return rows;
 }
 template <>
 std::span<const Row<GroupNormBwdArgs>> rows_on<GroupNormBwdArgs, kDeviceType>() {
-  static const Row<GroupNormBwdArgs> rows[] = {{"v1_chunks", kDeviceType, Math::f32, RowKind::fast,
-                                                supports, bwd_workspace, run_bwd}};
+  static const Row<GroupNormBwdArgs> rows[] = {
+      {"v1_chunks", kDeviceType, Math::f32, RowKind::fast, supports, bwd_workspace, run_bwd}};
   return rows;
 }
 

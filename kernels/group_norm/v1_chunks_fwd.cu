@@ -23,7 +23,7 @@ struct Moments {
 };
 
 // Chan, Golub & LeVeque (1979).
-__device__ Moments merge(const Moments& a, const Moments& b) {
+__device__ __forceinline__ Moments merge(const Moments& a, const Moments& b) {
   if (b.count == 0.0f) return a;
   if (a.count == 0.0f) return b;
   const float count = a.count + b.count, d = b.mean - a.mean, share = b.count / count;
@@ -31,15 +31,16 @@ __device__ Moments merge(const Moments& a, const Moments& b) {
 }
 
 // How many of a chunk's pixels row r of a block sees.
-__device__ float seen(std::int64_t begin, std::int64_t end, int row) {
+__device__ __forceinline__ float seen(std::int64_t begin, std::int64_t end, int row) {
   const std::int64_t n = end - begin - row;
   return n > 0 ? static_cast<float>((n + kRows - 1) / kRows) : 0.0f;
 }
 
 // Moments of a chunk: p.x(row, channel) is the element. `skip` channels are ready.
 template <class Element>
-__device__ void chunk_moments(PairStorage& s, std::int64_t channels, std::int64_t pixels, bool skip,
-                              float* partial, const Element& element) {
+__device__ __forceinline__ void chunk_moments(PairStorage& s, std::int64_t channels,
+                                              std::int64_t pixels, bool skip, float* partial,
+                                              const Element& element) {
   const ChunkPlace at = chunk_place(pixels);
   const bool mine = at.channel < channels && !skip;
   float shift = 0.0f, sum = 0.0f, squares = 0.0f;
@@ -67,15 +68,16 @@ __device__ void chunk_moments(PairStorage& s, std::int64_t channels, std::int64_
 }
 
 // The chunks of one sample and channel together, in order.
-__device__ Moments join_chunks(const float* partial, std::int64_t channels, std::int64_t pixels,
-                               std::int64_t n, std::int64_t c) {
+__device__ __forceinline__ Moments join_chunks(const float* partial, std::int64_t channels,
+                                               std::int64_t pixels, std::int64_t n,
+                                               std::int64_t c) {
   const std::int64_t chunks = (pixels + kChunkPixels - 1) / kChunkPixels;
   Moments all{0.0f, 0.0f, 0.0f};
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     const std::int64_t left = pixels - chunk * kChunkPixels;
     const float* part = partial + partial_at(channels, n, chunk, chunks, c);
-    all = merge(all, {static_cast<float>(left < kChunkPixels ? left : kChunkPixels), part[0],
-                      part[1]});
+    all = merge(all,
+                {static_cast<float>(left < kChunkPixels ? left : kChunkPixels), part[0], part[1]});
   }
   return all;
 }
@@ -84,14 +86,14 @@ __global__ void __launch_bounds__(kThreads)
     group_moments_kernel(const GroupNormFwdParams __grid_constant__ p) {
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kColumns + threadIdx.x % kColumns;
   const bool ready = c < p.in.c0 ? p.stats0.data != nullptr : p.stats1.data != nullptr;
-  chunk_moments(shared<PairStorage>(), p.in.channels, p.in.pixels, ready, p.partial,
-                [&](std::int64_t row, std::int64_t channel) {
-                  return source_at(p.in, row, channel);
-                });
+  chunk_moments(
+      shared<PairStorage>(), p.in.channels, p.in.pixels, ready, p.partial,
+      [&](std::int64_t row, std::int64_t channel) { return source_at(p.in, row, channel); });
 }
 
 // A warp per (n, g). Channels have equal counts, so the group's mean is the mean of theirs.
-__global__ void __launch_bounds__(32) group_join_kernel(const GroupNormFwdParams __grid_constant__ p) {
+__global__ void __launch_bounds__(32)
+    group_join_kernel(const GroupNormFwdParams __grid_constant__ p) {
   const GroupNormInput& in = p.in;
   const std::int64_t size = in.channels / in.groups;
   const std::int64_t n = blockIdx.x / in.groups, g = blockIdx.x % in.groups;
@@ -125,8 +127,8 @@ __global__ void __launch_bounds__(32) group_join_kernel(const GroupNormFwdParams
   out[1] = 1.0f / sqrtf(m2 / static_cast<float>(in.pixels * size) + p.eps);
 }
 
-__device__ float activated(const GroupNormInput& in, const Affine& a, std::int64_t row,
-                           std::int64_t c) {
+__device__ __forceinline__ float activated(const GroupNormInput& in, const Affine& a,
+                                           std::int64_t row, std::int64_t c) {
   const float z = a.z(a.xhat(source_at(in, row, c)));
   return in.silu ? z / (1.0f + expf(-z)) : z;
 }

@@ -33,20 +33,19 @@ void run_dgrad(const LinearDgradArgs& args, void*, Stream stream) {
 }
 template <void (*kLaunch)(const LinearWgradParams&, Stream)>
 void run_wgrad(const LinearWgradArgs& args, void*, Stream stream) {
-  kLaunch({view_of(args.x), view_of(args.dy), view_of(args.dw), view_of(args.dbias),
-           args.silu_input},
-          stream);
+  kLaunch(
+      {view_of(args.x), view_of(args.dy), view_of(args.dw), view_of(args.dbias), args.silu_input},
+      stream);
 }
 
 }  // namespace
 
 template <>
 std::span<const Row<LinearFwdArgs>> rows_on<LinearFwdArgs, kDeviceType>() {
-  static const Row<LinearFwdArgs> rows[] = {
-      {"v1_naive", kDeviceType, Math::f32, RowKind::study, fwd_supports, nullptr,
-       run_fwd<linear_fwd_v1>},
-      {"v2_tiled", kDeviceType, Math::f32, RowKind::fast, fwd_supports, nullptr,
-       run_fwd<linear_fwd_v2>}};
+  static const Row<LinearFwdArgs> rows[] = {{"v1_naive", kDeviceType, Math::f32, RowKind::study,
+                                             fwd_supports, nullptr, run_fwd<linear_fwd_v1>},
+                                            {"v2_tiled", kDeviceType, Math::f32, RowKind::fast,
+                                             fwd_supports, nullptr, run_fwd<linear_fwd_v2>}};
   return rows;
 }
 template <>

@@ -31,16 +31,15 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void linear_fwd_v2(const LinearFwdParams& p, Stream stream) {
-  launch({"linear_fwd_tiled",
-          tiled_grid(static_cast<int>(p.y.rows), static_cast<int>(p.y.cols)), kThreads,
-          shared_bytes<TiledStorage>()},
+  launch({"linear_fwd_tiled", tiled_grid(static_cast<int>(p.y.rows), static_cast<int>(p.y.cols)),
+          kThreads, shared_bytes<TiledStorage>()},
          stream, linear_fwd_tiled_kernel, p);
 }
 void linear_dgrad_v2(const LinearDgradParams& p, Stream stream) {
-  launch({"linear_dgrad_tiled",
-          tiled_grid(static_cast<int>(p.dx.rows), static_cast<int>(p.dx.cols)), kThreads,
-          shared_bytes<TiledStorage>()},
-         stream, linear_dgrad_tiled_kernel, p);
+  launch(
+      {"linear_dgrad_tiled", tiled_grid(static_cast<int>(p.dx.rows), static_cast<int>(p.dx.cols)),
+       kThreads, shared_bytes<TiledStorage>()},
+      stream, linear_dgrad_tiled_kernel, p);
 }
 void linear_wgrad_v2(const LinearWgradParams& p, Stream stream) {
   const int columns = static_cast<int>(p.dw.cols) + (p.dbias.data ? 1 : 0);

@@ -7,7 +7,7 @@
 namespace tiller {
 inline namespace TILLER_DEVICE {
 
-inline constexpr int kListTensors = 400;       ///< of one launch
+inline constexpr int kListTensors = 400;      ///< of one launch
 inline constexpr std::int64_t kPiece = 4096;  ///< elements that a block works on
 
 /// Entry i of the list is tensor i: kOperands pointers and a count. Blocks [first_block[i],

@@ -131,8 +131,8 @@ std::span<const Row<EmaArgs>> rows_on<EmaArgs, kDeviceType>() {
 }
 template <>
 std::span<const Row<NormArgs>> rows_on<NormArgs, kDeviceType>() {
-  static const Row<NormArgs> rows[] = {{"v1_lists", kDeviceType, Math::f32, RowKind::fast,
-                                        norm_supports, norm_workspace, run_norm}};
+  static const Row<NormArgs> rows[] = {
+      {"v1_lists", kDeviceType, Math::f32, RowKind::fast, norm_supports, norm_workspace, run_norm}};
   return rows;
 }
 template <>

@@ -25,7 +25,7 @@ struct Piece {
 };
 
 template <int kOperands>
-__device__ Piece own_piece(const TensorList<kOperands>& list) {
+__device__ __forceinline__ Piece own_piece(const TensorList<kOperands>& list) {
   int low = 0, high = list.tensors;  // the last tensor whose first block is not behind this one
   while (high - low > 1) {
     const int middle = (low + high) / 2;
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads) ema_kernel(const EmaParams __grid_co
     ema[i] = a.rate * ema[i] + a.one_minus_rate * p[i];
 }
 
-__device__ View vector_of(void* data, std::int64_t count, DType dtype) {
+__device__ __forceinline__ View vector_of(void* data, std::int64_t count, DType dtype) {
   return {data, 1, count, count, dtype};
 }
 

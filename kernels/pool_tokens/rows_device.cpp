@@ -11,14 +11,13 @@ bool supports(const Args& args) {
   return args.dtype() != DType::f64;
 }
 void run_fwd(const PoolTokensFwdArgs& args, void*, Stream stream) {
-  pool_tokens_fwd_v1({view_of(args.x), view_of(args.pos), view_of(args.y), args.x.dim(0),
-                      args.x.dim(1)},
-                     stream);
+  pool_tokens_fwd_v1(
+      {view_of(args.x), view_of(args.pos), view_of(args.y), args.x.dim(0), args.x.dim(1)}, stream);
 }
 void run_bwd(const PoolTokensBwdArgs& args, void*, Stream stream) {
-  pool_tokens_bwd_v1({view_of(args.dy), view_of(args.dx), view_of(args.dpos), args.dy.dim(0),
-                      args.dy.dim(1) - 1},
-                     stream);
+  pool_tokens_bwd_v1(
+      {view_of(args.dy), view_of(args.dx), view_of(args.dpos), args.dy.dim(0), args.dy.dim(1) - 1},
+      stream);
 }
 
 }  // namespace

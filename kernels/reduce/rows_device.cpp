@@ -26,9 +26,9 @@ void run_reduce(const ReduceArgs& args, void* workspace, Stream stream) {
 bool broadcast_to_supports(const BroadcastToArgs& args) { return not_f64(args.x, args.y); }
 void run_broadcast_to(const BroadcastToArgs& args, void*, Stream stream) {
   const ReduceView v = reduce_view(args.over, args.y.shape());
-  broadcast_to_v1({view_of(args.x), view_of(args.y), v.summed, v.inner,
-                   static_cast<float>(args.scale)},
-                  stream);
+  broadcast_to_v1(
+      {view_of(args.x), view_of(args.y), v.summed, v.inner, static_cast<float>(args.scale)},
+      stream);
 }
 
 }  // namespace

@@ -24,17 +24,19 @@ constexpr std::int64_t kLine = 4096;  // elements of a chunk, inner == 1
 constexpr int kColumns = 32, kRows = 8;
 constexpr std::int64_t kTall = 256;  // rows of a chunk, inner > 1
 
-__device__ float term(ReduceKind kind, float x) {
+__device__ __forceinline__ float term(ReduceKind kind, float x) {
   if (kind == ReduceKind::sum_squares || kind == ReduceKind::mean_squares) return x * x;
   if (kind == ReduceKind::sum_abs) return fabsf(x);
   return x;
 }
 
-__device__ float join(ReduceKind kind, float a, float b) {
+__device__ __forceinline__ float join(ReduceKind kind, float a, float b) {
   return kind == ReduceKind::max ? larger(a, b) : a + b;
 }
 
-__device__ float identity(ReduceKind kind) { return kind == ReduceKind::max ? -INFINITY : 0.0f; }
+__device__ __forceinline__ float identity(ReduceKind kind) {
+  return kind == ReduceKind::max ? -INFINITY : 0.0f;
+}
 
 __global__ void __launch_bounds__(kThreads) line_kernel(const ReduceParams __grid_constant__ p) {
   auto& s = shared<BlockStorage<float>>();
@@ -56,7 +58,8 @@ struct TallStorage {
 
 __global__ void __launch_bounds__(kThreads) tall_kernel(const ReduceParams __grid_constant__ p) {
   auto& s = shared<TallStorage>();
-  const int lane = static_cast<int>(threadIdx.x % kColumns), own = static_cast<int>(threadIdx.x / kColumns);
+  const int lane = static_cast<int>(threadIdx.x % kColumns),
+            own = static_cast<int>(threadIdx.x / kColumns);
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kColumns + lane;
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.y) * kTall;
   const std::int64_t end = begin + kTall < p.summed ? begin + kTall : p.summed;
@@ -74,8 +77,8 @@ __global__ void __launch_bounds__(kThreads) tall_kernel(const ReduceParams __gri
 
 __global__ void __launch_bounds__(kThreads)
     join_chunks_kernel(const ReduceParams __grid_constant__ p) {
-  const std::int64_t chunks = p.inner == 1 ? (p.summed + kLine - 1) / kLine
-                                           : (p.summed + kTall - 1) / kTall;
+  const std::int64_t chunks =
+      p.inner == 1 ? (p.summed + kLine - 1) / kLine : (p.summed + kTall - 1) / kTall;
   const bool mean = p.kind == ReduceKind::mean || p.kind == ReduceKind::mean_squares;
   for (std::int64_t i = first_element(); i < p.outer * p.inner; i += next_element()) {
     const std::int64_t o = i / p.inner, column = i - o * p.inner;
@@ -121,7 +124,8 @@ void reduce_v1(const ReduceParams& p, Stream stream) {
                     static_cast<unsigned>(p.outer));
     launch({"reduce_tall", grid, kThreads, shared_bytes<TallStorage>()}, stream, tall_kernel, p);
   }
-  launch({"reduce_join", blocks_for(p.outer * p.inner, 1), kThreads}, stream, join_chunks_kernel, p);
+  launch({"reduce_join", blocks_for(p.outer * p.inner, 1), kThreads}, stream, join_chunks_kernel,
+         p);
 }
 
 void broadcast_to_v1(const BroadcastToParams& p, Stream stream) {

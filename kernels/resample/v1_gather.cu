@@ -24,7 +24,7 @@ struct Taps {
   float low, high;  // of `first` and of those behind it
 };
 
-__device__ Taps taps_of(ResampleKind kind, int in, int out, int index) {
+__device__ __forceinline__ Taps taps_of(ResampleKind kind, int in, int out, int index) {
   if (kind == ResampleKind::nearest_up2x) return {index / 2, index / 2, 1.0f, 1.0f};
   if (kind == ResampleKind::mean_pool2x2) return {2 * index, 2 * index + 1, 0.5f, 0.5f};
   if (kind == ResampleKind::area) {
@@ -45,13 +45,14 @@ __device__ Taps taps_of(ResampleKind kind, int in, int out, int index) {
   return {low, low + 1, static_cast<float>(1 - high), static_cast<float>(high)};
 }
 
-__device__ float weight_of(const Taps& taps, int index) {
+__device__ __forceinline__ float weight_of(const Taps& taps, int index) {
   if (index < taps.first || index > taps.last) return 0.0f;
   return index == taps.first ? taps.low : taps.high;
 }
 
 // Outputs first ... last are all that may have `index` among their taps.
-__device__ void outputs_of(ResampleKind kind, int in, int out, int index, int& first, int& last) {
+__device__ __forceinline__ void outputs_of(ResampleKind kind, int in, int out, int index,
+                                           int& first, int& last) {
   if (kind == ResampleKind::nearest_up2x) {
     first = 2 * index;
     last = first + 1;
@@ -76,7 +77,8 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t pixel = i / p.y.cols, c = i - pixel * p.y.cols;
     const std::int64_t row = pixel / p.q, n = row / p.p;
     const Taps down = taps_of(p.kind, h, static_cast<int>(p.p), static_cast<int>(row - n * p.p));
-    const Taps across = taps_of(p.kind, w, static_cast<int>(p.q), static_cast<int>(pixel - row * p.q));
+    const Taps across =
+        taps_of(p.kind, w, static_cast<int>(p.q), static_cast<int>(pixel - row * p.q));
     float sum = 0.0f;
     for (int hh = down.first; hh <= down.last; ++hh)
       for (int ww = across.first; ww <= across.last; ++ww)
@@ -104,8 +106,7 @@ __global__ void __launch_bounds__(kThreads)
       if (down == 0.0f) continue;
       for (int qq = q_first; qq <= q_last; ++qq) {
         const float across = weight_of(taps_of(p.kind, w, width, qq), ww);
-        if (across != 0.0f)
-          sum = fmaf(down * across, load(p.y, (n * p.p + pp) * p.q + qq, c), sum);
+        if (across != 0.0f) sum = fmaf(down * across, load(p.y, (n * p.p + pp) * p.q + qq, c), sum);
       }
     }
     store(p.x, pixel, c, sum);
@@ -115,10 +116,12 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void resample_fwd_v1(const ResampleParams& p, Stream stream) {
-  launch({"resample_fwd", blocks_for(p.y.rows * p.y.cols), kThreads}, stream, resample_fwd_kernel, p);
+  launch({"resample_fwd", blocks_for(p.y.rows * p.y.cols), kThreads}, stream, resample_fwd_kernel,
+         p);
 }
 void resample_bwd_v1(const ResampleParams& p, Stream stream) {
-  launch({"resample_bwd", blocks_for(p.x.rows * p.x.cols), kThreads}, stream, resample_bwd_kernel, p);
+  launch({"resample_bwd", blocks_for(p.x.rows * p.x.cols), kThreads}, stream, resample_bwd_kernel,
+         p);
 }
 
 }  // namespace TILLER_DEVICE

@@ -20,12 +20,12 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__device__ float clamp_unit(float x) {  // NaN stays NaN
+__device__ __forceinline__ float clamp_unit(float x) {  // NaN stays NaN
   return x < -1.0f ? -1.0f : x > 1.0f ? 1.0f : x;
 }
 
-__device__ float predict_x_start(const SamplerStepParams& p, const StepScalars& s, float x,
-                                 float out) {
+__device__ __forceinline__ float predict_x_start(const SamplerStepParams& p, const StepScalars& s,
+                                                 float x, float out) {
   float x_start = out;
   if (p.mean == MeanKind::epsilon)
     x_start = s.sqrt_recip_alphas_cumprod * x - s.sqrt_recipm1_alphas_cumprod * out;
@@ -39,7 +39,7 @@ struct Derived {
   float fixed_deviation, sqrt_prev, direction;
 };
 
-__device__ Derived derive(const StepScalars& s) {
+__device__ __forceinline__ Derived derive(const StepScalars& s) {
   const double prev = s.alphas_cumprod_prev, sigma = s.sigma;
   const double rest = 1.0 - prev - sigma * sigma;
   return {static_cast<float>(exp(0.5 * static_cast<double>(s.log_variance_min))),
@@ -51,8 +51,8 @@ struct Element {
   bool guided, noisy;
 };
 
-__device__ float ddpm(const SamplerStepParams& p, const StepScalars& s, const Derived& d,
-                      const Element& e, float& x_start) {
+__device__ __forceinline__ float ddpm(const SamplerStepParams& p, const StepScalars& s,
+                                      const Derived& d, const Element& e, float& x_start) {
   x_start = predict_x_start(p, s, e.x, e.out);
   float mean = p.mean == MeanKind::previous_x
                    ? e.out
@@ -69,8 +69,8 @@ __device__ float ddpm(const SamplerStepParams& p, const StepScalars& s, const De
   return mean;
 }
 
-__device__ float ddim(const SamplerStepParams& p, const StepScalars& s, const Derived& d,
-                      const Element& e, float& x_start) {
+__device__ __forceinline__ float ddim(const SamplerStepParams& p, const StepScalars& s,
+                                      const Derived& d, const Element& e, float& x_start) {
   const float recip = s.sqrt_recip_alphas_cumprod, recipm1 = s.sqrt_recipm1_alphas_cumprod;
   x_start = predict_x_start(p, s, e.x, e.out);
   if (e.guided) {
@@ -100,12 +100,11 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t n = i / quads, quad = i - n * quads;
     PhiloxFloats drawn = {{0.0f, 0.0f, 0.0f, 0.0f}};
     if (noisy && !p.noise.data)
-      drawn = normals_of(philox({{static_cast<std::uint32_t>(quad),
-                                  static_cast<std::uint32_t>(state.first_sample + n),
-                                  static_cast<std::uint32_t>(state.draw), p.stream}},
-                                static_cast<std::uint32_t>(state.seed),
-                                static_cast<std::uint32_t>(
-                                    static_cast<std::uint64_t>(state.seed) >> 32)));
+      drawn = normals_of(philox(
+          {{static_cast<std::uint32_t>(quad), static_cast<std::uint32_t>(state.first_sample + n),
+            static_cast<std::uint32_t>(state.draw), p.stream}},
+          static_cast<std::uint32_t>(state.seed),
+          static_cast<std::uint32_t>(static_cast<std::uint64_t>(state.seed) >> 32)));
     for (int j = 0; j < 4 && 4 * quad + j < p.per_sample; ++j) {
       const std::int64_t at = n * p.per_sample + 4 * quad + j;
       const std::int64_t row = at / channels, c = at - row * channels;

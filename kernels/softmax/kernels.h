@@ -18,16 +18,16 @@ struct SoftmaxBwdParams {
 void softmax_bwd_v1(const SoftmaxBwdParams& params, Stream stream);
 
 struct CrossEntropyFwdParams {
-  View logits;                // [M,K]
+  View logits;                 // [M,K]
   const std::int64_t* labels;  // [M]
-  float* loss;                // [M]
+  float* loss;                 // [M]
 };
 void cross_entropy_fwd_v1(const CrossEntropyFwdParams& params, Stream stream);
 
 struct CrossEntropyBwdParams {
-  View logits, dlogits;       // [M,K]
+  View logits, dlogits;        // [M,K]
   const std::int64_t* labels;  // [M]
-  const float* dloss;         // [M]
+  const float* dloss;          // [M]
 };
 void cross_entropy_bwd_v1(const CrossEntropyBwdParams& params, Stream stream);
 

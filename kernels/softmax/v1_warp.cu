@@ -31,7 +31,7 @@ struct Normaliser {
 };
 
 // Largest element of a row, and the sum of exp(x - largest), in every lane.
-__device__ Normaliser normaliser(const View& x, std::int64_t row, int lane) {
+__device__ __forceinline__ Normaliser normaliser(const View& x, std::int64_t row, int lane) {
   float largest = load(x, row, lane < x.cols ? lane : 0);
   for (std::int64_t i = lane; i < x.cols; i += 32) largest = larger(largest, load(x, row, i));
   largest = warp_max(largest);
@@ -74,8 +74,7 @@ __global__ void __launch_bounds__(kThreads)
   if (row >= p.logits.rows) return;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const Normaliser n = normaliser(p.logits, row, lane);
-  if (lane == 0)
-    p.loss[row] = (n.largest + logf(n.sum)) - load(p.logits, row, p.labels[row]);
+  if (lane == 0) p.loss[row] = (n.largest + logf(n.sum)) - load(p.logits, row, p.labels[row]);
 }
 
 __global__ void __launch_bounds__(kThreads)

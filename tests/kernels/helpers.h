@@ -111,6 +111,12 @@ void run_here(const Op<Args>& op, const Args& args) {
 /// Ways of running that may not change a bit of the result: one, two and three threads on the CPU; on
 /// simt three orders of the threads of a block.
 inline constexpr int kVariations = 3;
+/// Whether more than one is worth its time: a reference row is plain loops on one thread, and on simt
+/// the threads do the same in every dtype, and nothing together in a naive row.
+inline bool varies(DeviceType device, RowKind kind, DType dtype) {
+  if (kind == RowKind::reference) return false;
+  return device == DeviceType::cpu || (kind == RowKind::fast && dtype == DType::f32);
+}
 class VariationGuard {
  public:
   VariationGuard(DeviceType device, int i)

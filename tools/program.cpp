@@ -21,8 +21,9 @@ namespace {
 constexpr const char* kVersion = "0.1.0";
 
 constexpr Command kCommands[] = {
-    {"verify", verify_command}, {"inspect", inspect_command},     {"convert", convert_command},
-    {"graph", graph_command},   {"gradcheck", gradcheck_command}, {"devices", devices_command},
+    {"verify", verify_command},   {"inspect", inspect_command},     {"convert", convert_command},
+    {"graph", graph_command},     {"gradcheck", gradcheck_command}, {"devices", devices_command},
+    {"profile", profile_command},
 };
 
 void print_help() {
@@ -50,6 +51,8 @@ const Command& find_command(const std::string& name) {
                                      near.empty() ? "" : fmt::format("; did you mean {}?", near)));
 }
 
+}  // namespace
+
 int run_command(const std::string& name, const std::vector<std::string>& arguments) {
   const Command& command = find_command(name);
   const Flags flags = Flags::parse(command_spec(name), arguments);
@@ -64,6 +67,8 @@ int run_command(const std::string& name, const std::vector<std::string>& argumen
   const std::unique_ptr<TracePrinter> printer = trace_printer_from_environment();
   return command.run(flags);
 }
+
+namespace {
 
 int dispatch(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
@@ -95,6 +100,8 @@ int flush_output(int code) {
 extern "C" void exit_interrupted(int) { _exit(static_cast<int>(ErrorKind::interrupted)); }
 
 }  // namespace
+
+const char* version() { return kVersion; }
 
 std::span<const Command> commands() { return kCommands; }
 

@@ -63,6 +63,7 @@ struct GradientCase {
   const char* name;
   const char* file;
 };
+void PrintTo(const GradientCase& c, std::ostream* out) { *out << c.file; }
 class Gradient : public testing::TestWithParam<GradientCase> {};
 
 std::string case_name(const testing::TestParamInfo<GradientCase>& info) {

@@ -107,6 +107,11 @@ struct Case {
 /// The case of this name, or nothing when it needs TILLER_REFERENCE_DIR and that is unset.
 std::optional<Case> find_case(const std::string& name);
 
+/// What guided-diffusion's create_model, sr_create_model and create_classifier (or
+/// EncoderUNetModel itself) make of their arguments.
+UNetConfig unet_of(const nlohmann::json& flags);
+ClassifierConfig classifier_of(const nlohmann::json& flags);
+
 /// One of the two, loaded.
 struct Network {
   std::unique_ptr<UNet> unet;

@@ -15,54 +15,13 @@ std::vector<std::int64_t> downsamples(const std::string& resolutions, std::int64
   return list;
 }
 
-// guided-diffusion's create_model and sr_create_model.
-UNetConfig unet_of(const Json& flags, std::int64_t size) {
-  UNetConfig c;
-  c.image_size = size;
-  c.out_channels = flags.at("learn_sigma") ? 6 : 3;
-  c.model_channels = flags.at("num_channels");
-  c.num_res_blocks = flags.at("num_res_blocks");
-  c.attention_downsample = downsamples(flags.at("attention_resolutions"), size);
-  c.channel_mult = parse_numbers(flags.at("channel_mult"), "channel_mult");
-  c.num_heads = flags.at("num_heads");
-  c.num_head_channels = flags.at("num_head_channels");
-  c.num_heads_upsample = flags.at("num_heads_upsample");
-  c.num_classes = flags.at("class_cond") ? 1000 : 0;
-  c.dropout = flags.at("dropout");
-  c.use_scale_shift_norm = flags.at("use_scale_shift_norm");
-  c.resblock_updown = flags.at("resblock_updown");
-  c.super_resolution = flags.contains("large_size");
-  const bool split = !c.super_resolution && flags.at("use_new_attention_order");
-  c.qkv_order = split ? QkvOrder::split : QkvOrder::legacy;
-  return c;
-}
-
-// guided-diffusion's create_classifier, or EncoderUNetModel's own arguments.
-ClassifierConfig classifier_of(const Json& flags) {
-  ClassifierConfig c;
-  c.image_size = flags.at("image_size");
-  if (flags.contains("classifier_width")) {
-    c.model_channels = flags.at("classifier_width");
-    c.num_res_blocks = flags.at("classifier_depth");
-    c.attention_downsample =
-        downsamples(flags.at("classifier_attention_resolutions"), c.image_size);
-    c.channel_mult = {1, 2, 3, 4};
-    c.use_scale_shift_norm = flags.at("classifier_use_scale_shift_norm");
-    c.resblock_updown = flags.at("classifier_resblock_updown");
-    c.pool = parse_pool(flags.at("classifier_pool"));
-    return c;
-  }
-  c.in_channels = flags.at("in_channels");
-  c.num_classes = flags.at("out_channels");
-  c.model_channels = flags.at("model_channels");
-  c.num_res_blocks = flags.at("num_res_blocks");
-  c.attention_downsample = flags.at("attention_resolutions").get<std::vector<std::int64_t>>();
-  c.channel_mult = flags.at("channel_mult").get<std::vector<double>>();
-  c.num_head_channels = flags.at("num_head_channels");
-  c.use_scale_shift_norm = flags.at("use_scale_shift_norm");
-  c.resblock_updown = flags.at("resblock_updown");
-  c.pool = parse_pool(flags.at("pool"));
-  return c;
+// The level widths that OpenAI's scripts imply by the size.
+std::vector<double> implied_mult(std::int64_t size, bool super_resolution) {
+  if (size == 64) return {1, 2, 3, 4};
+  if (size == 128) return {1, 1, 2, 3, 4};
+  if (size == 256 || super_resolution) return {1, 1, 2, 2, 4, 4};
+  EXPECT_EQ(size, 512);
+  return {0.5, 1, 1, 2, 2, 4, 4};
 }
 
 UNetConfig unet_plain() {
@@ -126,12 +85,60 @@ Case unet_case(const std::string& name, const std::string& checkpoint, const UNe
 Case indexed(const std::string& name, const std::string& checkpoint, const Json& entry) {
   const Json& flags = entry.at("flags");
   if (entry.at("kind") == "classifier") return {name, checkpoint, true, {}, classifier_of(flags)};
-  return unet_case(
-      name, checkpoint,
-      unet_of(flags, flags.at(entry.at("kind") == "superres" ? "large_size" : "image_size")));
+  return unet_case(name, checkpoint, unet_of(flags));
 }
 
 }  // namespace
+
+UNetConfig unet_of(const Json& flags) {
+  UNetConfig c;
+  c.super_resolution = flags.contains("large_size");
+  c.image_size = flags.at(c.super_resolution ? "large_size" : "image_size");
+  c.out_channels = flags.at("learn_sigma") ? 6 : 3;
+  c.model_channels = flags.at("num_channels");
+  c.num_res_blocks = flags.at("num_res_blocks");
+  c.attention_downsample = downsamples(flags.at("attention_resolutions"), c.image_size);
+  const std::string mult = flags.value("channel_mult", "");
+  c.channel_mult =
+      mult.empty() ? implied_mult(c.image_size, c.super_resolution) : parse_numbers(mult, "");
+  c.num_heads = flags.at("num_heads");
+  c.num_head_channels = flags.at("num_head_channels");
+  c.num_heads_upsample = flags.at("num_heads_upsample");
+  c.num_classes = flags.at("class_cond") ? 1000 : 0;
+  c.dropout = flags.at("dropout");
+  c.use_scale_shift_norm = flags.at("use_scale_shift_norm");
+  c.resblock_updown = flags.at("resblock_updown");
+  const bool split = !c.super_resolution && flags.at("use_new_attention_order");
+  c.qkv_order = split ? QkvOrder::split : QkvOrder::legacy;
+  return c;
+}
+
+ClassifierConfig classifier_of(const Json& flags) {
+  ClassifierConfig c;
+  c.image_size = flags.at("image_size");
+  if (flags.contains("classifier_width")) {
+    c.model_channels = flags.at("classifier_width");
+    c.num_res_blocks = flags.at("classifier_depth");
+    c.attention_downsample =
+        downsamples(flags.at("classifier_attention_resolutions"), c.image_size);
+    c.channel_mult = implied_mult(c.image_size, false);
+    c.use_scale_shift_norm = flags.at("classifier_use_scale_shift_norm");
+    c.resblock_updown = flags.at("classifier_resblock_updown");
+    c.pool = parse_pool(flags.at("classifier_pool"));
+    return c;
+  }
+  c.in_channels = flags.at("in_channels");
+  c.num_classes = flags.at("out_channels");
+  c.model_channels = flags.at("model_channels");
+  c.num_res_blocks = flags.at("num_res_blocks");
+  c.attention_downsample = flags.at("attention_resolutions").get<std::vector<std::int64_t>>();
+  c.channel_mult = flags.at("channel_mult").get<std::vector<double>>();
+  c.num_head_channels = flags.at("num_head_channels");
+  c.use_scale_shift_norm = flags.at("use_scale_shift_norm");
+  c.resblock_updown = flags.at("resblock_updown");
+  c.pool = parse_pool(flags.at("pool"));
+  return c;
+}
 
 std::optional<Case> find_case(const std::string& name) {
   if (name == "unet_plain") return unet_case(name, "unet_plain.pt", unet_plain());

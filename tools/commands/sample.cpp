@@ -75,15 +75,9 @@ std::int64_t usable_classes(const Network& unet, const Network* classifier) {
 // A UNet works at any size, so its own may only be a guess; a classifier's pool can know it.
 void adopt_size(const Flags& flags, const Network& unet, const Network& classifier,
                 Shape& picture) {
-  const auto guessed = [](const Network& network) {
-    const std::vector<std::string>& lines = network.inference.assumed;
-    return std::any_of(lines.begin(), lines.end(), [](const std::string& line) {
-      return line.find("--image_size") != std::string::npos;
-    });
-  };
   const std::int64_t size = classifier.image_size();
-  if (flags.given("image_size") || flags.given("noise") || !guessed(unet) || guessed(classifier) ||
-      size % unet.unet->stride() != 0 || size == picture[0])
+  if (flags.given("image_size") || flags.given("noise") || !size_is_guessed(unet) ||
+      size_is_guessed(classifier) || size % unet.unet->stride() != 0 || size == picture[0])
     return;
   picture = {size, size, picture[2]};
   announce("size", fmt::format("pictures of {0}x{0}, the classifier's size", size));
@@ -146,9 +140,7 @@ int sample_command(const Flags& flags) {
          "it; give --classifier_path");
   }
 
-  announce("numbers", fmt::format("seed {} ({})", flags.get<std::uint64_t>("seed"),
-                                  flags.given("noise") ? "noise from " + flags.text("noise")
-                                                       : flags.get<std::string>("rng")));
+  announce("numbers", numbers_in_words(flags));
   settle_counts(flags, choice.count, run);
   run.preview_every = flags.get<std::int64_t>("preview_every");
   run.folder = flags.get<std::string>("out");

@@ -17,6 +17,14 @@ SampleOptions sampler_options(const Flags& flags) {
   return options;
 }
 
+bool size_is_guessed(const Network& network) {
+  const std::vector<std::string>& lines = network.inference.assumed;
+  return std::any_of(lines.begin(), lines.end(), [](const std::string& line) {
+    return line.find("--image_size") != std::string::npos ||
+           line.find("--large_size") != std::string::npos;
+  });
+}
+
 DrawsChoice choose_draws(const Flags& flags, const UNet& unet, std::int64_t steps) {
   DrawsChoice choice;
   const UNetConfig& config = unet.config();
@@ -46,6 +54,12 @@ DrawsChoice choose_draws(const Flags& flags, const UNet& unet, std::int64_t step
   choice.count = file->samples();
   choice.draws = std::move(file);
   return choice;
+}
+
+std::string numbers_in_words(const Flags& flags) {
+  return fmt::format(
+      "seed {} ({})", flags.text("seed"),
+      flags.given("noise") ? "noise from " + flags.text("noise") : flags.text("rng"));
 }
 
 namespace {

@@ -14,6 +14,9 @@ namespace tiller {
 /// --use_ddim, --eta and --clip_denoised, with warnings on stderr where one has no effect.
 SampleOptions sampler_options(const Flags& flags);
 
+/// Whether a network's picture size is only assumed: neither its shapes nor a flag tell it.
+bool size_is_guessed(const Network& network);
+
 /// The picture's shape and the random numbers that --rng, --seed and --noise ask for.
 struct DrawsChoice {
   std::unique_ptr<Draws> draws;
@@ -23,6 +26,9 @@ struct DrawsChoice {
 /// Throws Error(usage) for flags that contradict each other, and for a noise file that does not fit
 /// the network or the process.
 DrawsChoice choose_draws(const Flags& flags, const UNet& unet, std::int64_t steps);
+
+/// "seed 0 (philox)".
+std::string numbers_in_words(const Flags& flags);
 
 /// Settles first_index, count and batch_size of a run, whose draws, networks, diffusion and picture
 /// are set; prints the memory plan. `available` is how many pictures the input has, -1 without one.

@@ -23,9 +23,8 @@ namespace tiller {
 
 namespace {
 
-constexpr const char* kVersion = "0.1.0";
-
 constexpr Command kCommands[] = {
+    {"sample", sample_command},   {"upsample", upsample_command},   {"nll", nll_command},
     {"verify", verify_command},   {"inspect", inspect_command},     {"convert", convert_command},
     {"graph", graph_command},     {"gradcheck", gradcheck_command}, {"devices", devices_command},
     {"profile", profile_command},

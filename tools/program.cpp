@@ -21,8 +21,9 @@ namespace {
 constexpr const char* kVersion = "0.1.0";
 
 constexpr Command kCommands[] = {
-    {"verify", verify_command}, {"inspect", inspect_command},     {"convert", convert_command},
-    {"graph", graph_command},   {"gradcheck", gradcheck_command}, {"devices", devices_command},
+    {"demo", demo_command},       {"verify", verify_command}, {"inspect", inspect_command},
+    {"convert", convert_command}, {"graph", graph_command},   {"gradcheck", gradcheck_command},
+    {"devices", devices_command},
 };
 
 void print_help() {

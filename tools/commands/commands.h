@@ -3,6 +3,7 @@
 
 namespace tiller {
 
+int demo_command(const Flags& flags);
 int verify_command(const Flags& flags);
 int inspect_command(const Flags& flags);
 int convert_command(const Flags& flags);

@@ -42,10 +42,9 @@ float outside(std::int64_t label, float x, float y, float r) {
 
 void draw_one(std::uint64_t seed, std::int64_t index, std::int64_t label, float* out) {
   std::array<float, 8> u{};  // in [0, 1)
-  philox_uniform({.seed = seed,
-                  .sample = static_cast<std::uint32_t>(index),
-                  .stream = RandomStream::loader},
-                 u.size(), u.data());
+  philox_uniform(
+      {.seed = seed, .sample = static_cast<std::uint32_t>(index), .stream = RandomStream::loader},
+      u.size(), u.data());
   const float radius = 4.4f + 1.6f * u[0];
   const float cx = 0.5f * kSide + 3 * u[1] - 1.5f;
   const float cy = 0.5f * kSide + 3 * u[2] - 1.5f;

@@ -8,7 +8,7 @@
 
 namespace tiller::demo {
 
-constexpr std::int64_t kSide = 16;     ///< pixels
+constexpr std::int64_t kSide = 16;  ///< pixels
 constexpr std::int64_t kClasses = 6;
 
 /// Classes differ in shape and in colour, so that a person sees at a glance what was drawn.

@@ -31,7 +31,8 @@ Tensor steer(const UNet& unet, const Classifier& classifier, const GaussianDiffu
                     philox_noise(seed, static_cast<std::uint32_t>(first)));
     while (!sampler.done()) {
       const StepOutput out = sampler.next();
-      const double share = 1 - static_cast<double>(out.step) / static_cast<double>(diffusion.steps());
+      const double share =
+          1 - static_cast<double>(out.step) / static_cast<double>(diffusion.steps());
       if (on_step)
         on_step((static_cast<double>(first) + static_cast<double>(end - first) * share) /
                 static_cast<double>(n));
@@ -53,8 +54,8 @@ double accuracy(const Classifier& classifier, const Tensor& x, const Tensor& lab
     const std::int64_t classes = logits.dim(1);
     for (std::int64_t i = 0; i < end - first; ++i) {
       const auto row = values.begin() + i * classes;
-      right += std::max_element(row, row + classes) - row ==
-               wanted[static_cast<std::size_t>(first + i)];
+      right +=
+          std::max_element(row, row + classes) - row == wanted[static_cast<std::size_t>(first + i)];
     }
   }
   return static_cast<double>(right) / static_cast<double>(n);

@@ -1,0 +1,163 @@
+// tiller demo: trains a UNet that knows no classes and a noised classifier on shapes it draws, and
+// shows the one steering the other.
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/files/atomic_file.h"
+#include "runtime/files/image.h"
+#include "tools/commands/commands.h"
+#include "tools/demo_shapes/networks.h"
+#include "tools/demo_shapes/poster.h"
+#include "tools/demo_shapes/shapes.h"
+#include "tools/demo_shapes/steer.h"
+#include "tools/demo_shapes/train.h"
+#include "tools/interrupt.h"
+
+namespace tiller {
+
+namespace {
+
+using demo::kClasses;
+
+constexpr double kScales[] = {0, 1, 4};    // of the columns of the grid
+constexpr std::int64_t kDrawings = 240;    // on which the classifiers are examined
+constexpr double kClassifierShare = 0.15;  // of --minutes; the UNet has what two leave
+
+// What a seed is used for: every network, and every series of pictures, has its own.
+enum class Role : std::uint64_t { unet, guide, judge, exam, samples, count };
+std::uint64_t seed_of(const Flags& flags, Role role) {
+  return flags.get<std::uint64_t>("seed") * static_cast<std::uint64_t>(Role::count) +
+         static_cast<std::uint64_t>(role);
+}
+
+/// Lines on stderr, a few seconds apart, and the place where Ctrl-C is answered.
+class Progress {
+ public:
+  explicit Progress(std::string what) : what_(std::move(what)) {}
+  /// `share` in (0, 1]; `detail` is printed as it is.
+  void operator()(double share, const std::string& detail) {
+    stop_if_interrupted();
+    const double now = seconds();
+    if (share < 1 && now < next_) return;
+    next_ = now + kInterval;
+    fmt::print(stderr, "{:<18} {:>4.0f} %  {:>4.0f} s{}{}\n", what_, 100 * share, now,
+               share < 1 ? fmt::format(", {:.0f} s to go", now / share - now) : "", detail);
+  }
+
+ private:
+  static constexpr double kInterval = 5;
+  double seconds() const { return static_cast<double>(now_ns() - begin_) * 1e-9; }
+  std::string what_;
+  std::int64_t begin_ = now_ns();
+  double next_ = kInterval;
+};
+
+template <class Network>
+void train(const Network& network, const std::string& name, std::int64_t steps, double minutes,
+           demo::TrainingOptions options) {
+  Progress progress(name);
+  double average = 0;
+  options.steps = steps;
+  options.max_seconds = 60 * minutes;
+  options.on_step = [&](const demo::TrainingStep& now) {
+    average += (now.loss - average) / static_cast<double>(std::min<std::int64_t>(now.step, 30));
+    progress(static_cast<double>(now.step) / static_cast<double>(steps),
+             fmt::format(", step {}, loss {:.3f}", now.step, average));
+  };
+  const GaussianDiffusion diffusion(demo::process());
+  const demo::TrainingStep end = demo::train(network, diffusion, options);
+  if (end.step < steps)
+    fmt::print(stderr, "{}: stopped by --minutes after {} of {} steps\n", name, end.step, steps);
+}
+
+demo::TrainingOptions unet_options(const Flags& flags) {
+  demo::TrainingOptions options;
+  options.seed = seed_of(flags, Role::unet);
+  return options;
+}
+
+Classifier train_classifier(const Flags& flags, const std::string& name, Role role) {
+  demo::TrainingOptions options;
+  options.seed = seed_of(flags, role);
+  options.optimizer.weight_decay = 0.05;
+  const auto source = create_parameters(options.seed);
+  Classifier classifier(demo::classifier_config(), *source);
+  // A classifier learns faster than a UNet.
+  const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("steps") / 4);
+  train(classifier, name, steps, kClassifierShare * flags.get<double>("minutes"), options);
+  return classifier;
+}
+
+void prepare_folder(const std::string& out) {
+  std::error_code error;
+  std::filesystem::create_directories(out, error);
+  if (error)
+    fail(ErrorKind::failed, fmt::format("cannot make the folder {}: {}", out, error.message()));
+  AtomicFile(out + "/grid.png");  // fails now, not after minutes of training, if nobody may write
+}
+
+// Asks for every class equally often: 0 0 0 1 1 1 ...
+Tensor all_classes(std::int64_t each) {
+  std::vector<std::int64_t> labels;
+  for (std::int64_t label = 0; label < kClasses; ++label)
+    labels.insert(labels.end(), static_cast<std::size_t>(each), label);
+  return Tensor::from(labels, {kClasses * each});
+}
+
+}  // namespace
+
+int demo_command(const Flags& flags) {
+  const auto samples = flags.get<std::int64_t>("num_samples");
+  if (samples % kClasses != 0)
+    fail(ErrorKind::usage,
+         fmt::format("--num_samples {} is not a multiple of the {} classes", samples, kClasses));
+  const auto out = flags.get<std::string>("out");
+  const auto respacing = flags.get<std::string>("timestep_respacing");
+  const GaussianDiffusion diffusion(demo::process(respacing));  // refuses a bad one at once
+  const InterruptGuard ctrl_c;
+  prepare_folder(out);
+
+  const auto source = create_parameters(seed_of(flags, Role::unet));
+  const UNet unet(demo::unet_config(), *source);
+  train(unet, "UNet", flags.get<std::int64_t>("steps"),
+        (1 - 2 * kClassifierShare) * flags.get<double>("minutes"), unet_options(flags));
+  demo::save(out + "/unet.safetensors", unet);
+  const Classifier guide = train_classifier(flags, "classifier", Role::guide);
+  demo::save(out + "/classifier.safetensors", guide);
+  const Classifier judge = train_classifier(flags, "second classifier", Role::judge);
+
+  const demo::Shapes exam = demo::draw_shapes(seed_of(flags, Role::exam), 0, kDrawings);
+  fmt::print("of {} drawings, the classifier names {:.1f} % rightly, the second one {:.1f} %\n",
+             kDrawings, 100 * demo::accuracy(guide, exam.x, exam.labels),
+             100 * demo::accuracy(judge, exam.x, exam.labels));
+
+  const Tensor labels = all_classes(samples / kClasses);
+  std::vector<demo::PosterColumn> columns;
+  fmt::print("share of {} samples in which the second classifier sees the class asked for:\n",
+             samples);
+  for (const double scale : kScales) {
+    Progress progress(fmt::format("scale {:g}", scale));
+    const Tensor pictures =
+        demo::steer(unet, guide, diffusion, scale, labels, seed_of(flags, Role::samples),
+                    [&](double share) { progress(share, ""); });
+    columns.push_back({scale, pictures, demo::accuracy(judge, pictures, labels)});
+    fmt::print("  scale {:<3g} {:>5.1f} %\n", scale, 100 * columns.back().accuracy);
+    std::fflush(stdout);
+  }
+  const std::string grid = out + "/grid.png";
+  write_png(
+      grid, demo::draw_poster(columns),
+      {{"tiller.command",
+        fmt::format("tiller demo --seed {} --steps {} --num_samples {} --timestep_respacing {}",
+                    flags.text("seed"), flags.text("steps"), samples, respacing)}});
+  fmt::print(
+      "the pictures: {}\nto draw more:\n  tiller sample --model_path {}/unet.safetensors "
+      "--classifier_path {}/classifier.safetensors --classifier_scale 4 --classes all "
+      "--timestep_respacing {} --num_samples {} --batch_size {} --out {}/samples\n",
+      grid, out, out, respacing, 4 * kClasses, 4 * kClasses, out);
+  return 0;
+}
+
+}  // namespace tiller

@@ -112,7 +112,7 @@ TEST(DemoCommand, RefusesWhatItCannotDo) {
   result = demo({"--minutes", "-1", "--out", out});
   EXPECT_EQ(result.code, 2);
   expect_part(result, "--minutes");
-  result = demo({"--timestep_respacing", "ddim7", "--out", out});
+  result = demo({"--timestep_respacing", "ddim501", "--out", out});
   EXPECT_EQ(result.code, 2);
   EXPECT_FALSE(std::filesystem::exists(out));
   std::ofstream(folder / "file") << "here";

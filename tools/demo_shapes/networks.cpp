@@ -36,6 +36,7 @@ DiffusionConfig process(const std::string& respacing) {
   config.diffusion_steps = 1000;
   config.noise_schedule = "cosine";
   config.timestep_respacing = respacing;
+  config.mean = MeanKind::x_start;
   config.variance = VarianceType::fixed_small;
   return config;
 }

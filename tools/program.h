@@ -7,6 +7,8 @@
 
 namespace tiller {
 
+inline constexpr const char* kVersion = "0.1.0";
+
 /// One subcommand: its flags are in tools/flags/commands.cpp under the same name, its work in
 /// tools/commands/<name>.cpp. Returns the exit code: 0, or 1 when a comparison failed.
 struct Command {

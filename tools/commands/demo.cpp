@@ -13,7 +13,8 @@
 #include "tools/demo_shapes/shapes.h"
 #include "tools/demo_shapes/steer.h"
 #include "tools/demo_shapes/train.h"
-#include "tools/interrupt.h"
+#include "tools/sampling/interrupt.h"
+#include "tools/sampling/progress.h"
 
 namespace tiller {
 
@@ -32,39 +33,22 @@ std::uint64_t seed_of(const Flags& flags, Role role) {
          static_cast<std::uint64_t>(role);
 }
 
-/// Lines on stderr, a few seconds apart, and the place where Ctrl-C is answered.
-class Progress {
- public:
-  explicit Progress(std::string what) : what_(std::move(what)) {}
-  /// `share` in (0, 1]; `detail` is printed as it is.
-  void operator()(double share, const std::string& detail) {
-    stop_if_interrupted();
-    const double now = seconds();
-    if (share < 1 && now < next_) return;
-    next_ = now + kInterval;
-    fmt::print(stderr, "{:<18} {:>4.0f} %  {:>4.0f} s{}{}\n", what_, 100 * share, now,
-               share < 1 ? fmt::format(", {:.0f} s to go", now / share - now) : "", detail);
-  }
-
- private:
-  static constexpr double kInterval = 5;
-  double seconds() const { return static_cast<double>(now_ns() - begin_) * 1e-9; }
-  std::string what_;
-  std::int64_t begin_ = now_ns();
-  double next_ = kInterval;
-};
+void stop_if_requested(const InterruptGuard& ctrl_c) {
+  if (ctrl_c.requested()) fail(ErrorKind::interrupted, "interrupted");
+}
 
 template <class Network>
 void train(const Network& network, const std::string& name, std::int64_t steps, double minutes,
-           demo::TrainingOptions options) {
-  Progress progress(name);
+           demo::TrainingOptions options, const InterruptGuard& ctrl_c) {
+  Progress progress(steps, "step");
   double average = 0;
   options.steps = steps;
   options.max_seconds = 60 * minutes;
   options.on_step = [&](const demo::TrainingStep& now) {
     average += (now.loss - average) / static_cast<double>(std::min<std::int64_t>(now.step, 30));
-    progress(static_cast<double>(now.step) / static_cast<double>(steps),
-             fmt::format(", step {}, loss {:.3f}", now.step, average));
+    stop_if_requested(ctrl_c);
+    progress.update(now.step,
+                    fmt::format("{}: step {} of {}, loss {:.3f}", name, now.step, steps, average));
   };
   const GaussianDiffusion diffusion(demo::process());
   const demo::TrainingStep end = demo::train(network, diffusion, options);
@@ -78,7 +62,8 @@ demo::TrainingOptions unet_options(const Flags& flags) {
   return options;
 }
 
-Classifier train_classifier(const Flags& flags, const std::string& name, Role role) {
+Classifier train_classifier(const Flags& flags, const std::string& name, Role role,
+                            const InterruptGuard& ctrl_c) {
   demo::TrainingOptions options;
   options.seed = seed_of(flags, role);
   options.optimizer.weight_decay = 0.05;
@@ -86,7 +71,7 @@ Classifier train_classifier(const Flags& flags, const std::string& name, Role ro
   Classifier classifier(demo::classifier_config(), *source);
   // A classifier learns faster than a UNet.
   const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("steps") / 4);
-  train(classifier, name, steps, kClassifierShare * flags.get<double>("minutes"), options);
+  train(classifier, name, steps, kClassifierShare * flags.get<double>("minutes"), options, ctrl_c);
   return classifier;
 }
 
@@ -122,11 +107,11 @@ int demo_command(const Flags& flags) {
   const auto source = create_parameters(seed_of(flags, Role::unet));
   const UNet unet(demo::unet_config(), *source);
   train(unet, "UNet", flags.get<std::int64_t>("steps"),
-        (1 - 2 * kClassifierShare) * flags.get<double>("minutes"), unet_options(flags));
+        (1 - 2 * kClassifierShare) * flags.get<double>("minutes"), unet_options(flags), ctrl_c);
   demo::save(out + "/unet.safetensors", unet);
-  const Classifier guide = train_classifier(flags, "classifier", Role::guide);
+  const Classifier guide = train_classifier(flags, "classifier", Role::guide, ctrl_c);
   demo::save(out + "/classifier.safetensors", guide);
-  const Classifier judge = train_classifier(flags, "second classifier", Role::judge);
+  const Classifier judge = train_classifier(flags, "second classifier", Role::judge, ctrl_c);
 
   const demo::Shapes exam = demo::draw_shapes(seed_of(flags, Role::exam), 0, kDrawings);
   fmt::print("of {} drawings, the classifier names {:.1f} % rightly, the second one {:.1f} %\n",
@@ -138,10 +123,13 @@ int demo_command(const Flags& flags) {
   fmt::print("share of {} samples in which the second classifier sees the class asked for:\n",
              samples);
   for (const double scale : kScales) {
-    Progress progress(fmt::format("scale {:g}", scale));
+    Progress progress(samples * diffusion.steps(), "step");
+    const auto on_step = [&](std::int64_t done) {
+      stop_if_requested(ctrl_c);
+      progress.update(done, fmt::format("scale {:g}: {} pictures", scale, samples));
+    };
     const Tensor pictures =
-        demo::steer(unet, guide, diffusion, scale, labels, seed_of(flags, Role::samples),
-                    [&](double share) { progress(share, ""); });
+        demo::steer(unet, guide, diffusion, scale, labels, seed_of(flags, Role::samples), on_step);
     columns.push_back({scale, pictures, demo::accuracy(judge, pictures, labels)});
     fmt::print("  scale {:<3g} {:>5.1f} %\n", scale, 100 * columns.back().accuracy);
     std::fflush(stdout);

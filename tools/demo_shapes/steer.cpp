@@ -14,7 +14,7 @@ constexpr std::int64_t kBatch = 48;
 
 Tensor steer(const UNet& unet, const Classifier& classifier, const GaussianDiffusion& diffusion,
              double scale, const Tensor& labels, std::uint64_t seed,
-             const std::function<void(double)>& on_step) {
+             const std::function<void(std::int64_t)>& on_step) {
   const std::int64_t n = labels.dim(0);
   const Tensor pictures = Tensor::empty({n, kSide, kSide, 3});
   const Model model = [&](const Var& x_t, const Tensor& timestep) { return unet(x_t, timestep); };
@@ -31,11 +31,8 @@ Tensor steer(const UNet& unet, const Classifier& classifier, const GaussianDiffu
                     philox_noise(seed, static_cast<std::uint32_t>(first)));
     while (!sampler.done()) {
       const StepOutput out = sampler.next();
-      const double share =
-          1 - static_cast<double>(out.step) / static_cast<double>(diffusion.steps());
       if (on_step)
-        on_step((static_cast<double>(first) + static_cast<double>(end - first) * share) /
-                static_cast<double>(n));
+        on_step(first * diffusion.steps() + (end - first) * (diffusion.steps() - out.step));
     }
     pictures.slice(first, end).copy_from(sampler.sample());
   }

@@ -59,6 +59,8 @@ void train(const Network& network, const std::string& name, std::int64_t steps, 
 demo::TrainingOptions unet_options(const Flags& flags) {
   demo::TrainingOptions options;
   options.seed = seed_of(flags, Role::unet);
+  options.batch = 32;
+  options.optimizer.lr = 2e-3;
   return options;
 }
 
@@ -66,6 +68,7 @@ Classifier train_classifier(const Flags& flags, const std::string& name, Role ro
                             const InterruptGuard& ctrl_c) {
   demo::TrainingOptions options;
   options.seed = seed_of(flags, role);
+  options.batch = 48;
   options.optimizer.weight_decay = 0.05;
   const auto source = create_parameters(options.seed);
   Classifier classifier(demo::classifier_config(), *source);
@@ -106,6 +109,10 @@ int demo_command(const Flags& flags) {
 
   const auto source = create_parameters(seed_of(flags, Role::unet));
   const UNet unet(demo::unet_config(), *source);
+  fmt::print("{} classes of {}-pixel pictures, seed {}; a UNet of {:.1f} million parameters\n",
+             kClasses, demo::kSide, flags.text("seed"),
+             static_cast<double>(unet.parameters().numel()) * 1e-6);
+  std::fflush(stdout);
   train(unet, "UNet", flags.get<std::int64_t>("steps"),
         (1 - 2 * kClassifierShare) * flags.get<double>("minutes"), unet_options(flags), ctrl_c);
   demo::save(out + "/unet.safetensors", unet);

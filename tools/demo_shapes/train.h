@@ -20,7 +20,7 @@ struct TrainingStep {
 
 struct TrainingOptions {
   std::int64_t steps = 1;
-  std::int64_t batch = 48;
+  std::int64_t batch = 32;
   std::uint64_t seed = 0;  ///< of pictures, timesteps and noise
   AdamWOptions optimizer;
   double max_seconds = std::numeric_limits<double>::infinity();  ///< stops earlier, after a step
@@ -28,7 +28,7 @@ struct TrainingOptions {
 };
 
 /// Trains on the shapes and leaves the averaged weights in the network. The UNet learns to predict
-/// the noise (Ho et al. 2020, Algorithm 1); the classifier to name what it sees through the noise,
+/// the picture behind the noise (Ho et al. 2020, Algorithm 1); the classifier to name what it sees through the noise,
 /// at every timestep (Dhariwal & Nichol 2021, section 4). Throws Error when the loss is not finite.
 TrainingStep train(const UNet& unet, const GaussianDiffusion& diffusion,
                    const TrainingOptions& options);

@@ -426,7 +426,7 @@ constexpr auto kTable = std::to_array<FlagSpec>({
     {.name = "out", .group = run, .help = "where the results go", .value_name = "PATH"},
     {.name = "steps",
      .type = integer,
-     .fallback = "900",
+     .fallback = "800",
      .group = run,
      .help = "training steps of the UNet; the classifiers take a quarter as many",
      .low = 1},

@@ -24,10 +24,10 @@ namespace tiller {
 namespace {
 
 constexpr Command kCommands[] = {
-    {"sample", sample_command},   {"upsample", upsample_command},   {"nll", nll_command},
-    {"verify", verify_command},   {"inspect", inspect_command},     {"convert", convert_command},
-    {"graph", graph_command},     {"gradcheck", gradcheck_command}, {"devices", devices_command},
-    {"profile", profile_command},
+    {"demo", demo_command},       {"sample", sample_command},   {"upsample", upsample_command},
+    {"nll", nll_command},         {"verify", verify_command},   {"inspect", inspect_command},
+    {"convert", convert_command}, {"graph", graph_command},     {"gradcheck", gradcheck_command},
+    {"devices", devices_command}, {"profile", profile_command},
 };
 
 void print_help() {
@@ -125,8 +125,6 @@ void open_standard_streams() {
 extern "C" void exit_interrupted(int) { _exit(static_cast<int>(ErrorKind::interrupted)); }
 
 }  // namespace
-
-const char* version() { return kVersion; }
 
 std::span<const Command> commands() { return kCommands; }
 

@@ -16,9 +16,6 @@ struct Command {
   int (*run)(const Flags& flags);
 };
 
-/// The program's version, "0.1.0".
-const char* version();
-
 /// The commands that the program offers, in the order of its help.
 std::span<const Command> commands();
 

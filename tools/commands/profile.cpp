@@ -190,7 +190,7 @@ int profile_command(const Flags& flags) {
   profile.command = command;
   profile.threads = threads();
   profile.device = backend(device).describe();
-  profile.version = version();
+  profile.version = kVersion;
   if (!flags.get<std::string>("out").empty())
     write_file(flags.get<std::string>("out"), profile_json(profile));
   if (!flags.get<std::string>("trace").empty())

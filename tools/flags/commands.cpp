@@ -94,6 +94,11 @@ std::vector<CommandSpec> make_specs() {
            Names{"data_dir", "clip_denoised", "num_samples", "batch_size", "noise", "seed", "out"} +
            kRun,
        .fallbacks = {{"num_samples", "1000"}, {"out", "nll.npz"}}},
+      {.name = "demo",
+       .summary = "Train tiny networks on coloured shapes, and show a classifier steering.",
+       .flags = Names{"steps", "minutes", "num_samples", "timestep_respacing", "seed", "out",
+                      "threads", "kernel"},
+       .fallbacks = {{"num_samples", "48"}, {"timestep_respacing", "50"}, {"out", "out/demo"}}},
       {.name = "verify",
        .summary = "Compare a network's output with what PyTorch computed.",
        .flags =

@@ -19,7 +19,7 @@ struct SampleOptions {
   bool ddim = false;
   double eta = 0;  ///< DDIM: 0 deterministic, 1 as noisy as DDPM (Song et al. 2020, eq. 16)
   bool clip = true;
-  DenoisedFn denoised_fn;
+  DenoisedFn denoised_fn{};
   bool fused = true;  ///< use the fused step kernel where it can (no denoised_fn)
 };
 

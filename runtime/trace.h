@@ -10,6 +10,8 @@
 
 namespace tiller {
 
+class OpBase;
+
 /// What an operation does by its definition: one flop is one +, -, *, / or call of exp, log, sqrt,
 /// tanh, sin, cos, pow or erf; comparisons, casts and index arithmetic count none. Bytes count
 /// every distinct element of each argument once.
@@ -39,6 +41,10 @@ struct OpEvent {
   const char* phase;          ///< "forward", "backward", or what a PhaseScope says
   std::int64_t begin_ns = 0;  ///< steady clock; 0 on meta
   std::int64_t end_ns = 0;
+  /// The operation itself and its Args, which live as long as on_op() runs: for a sink that wants to
+  /// run the same call again.
+  const OpBase* operation = nullptr;
+  const void* args = nullptr;
 };
 
 struct LaunchEvent {

@@ -131,7 +131,10 @@ class Plan {
       });
       run_gemm(gemm);
     }
-    if (p_.stats) merge_moments(gemms_, p_.stats);
+    if (!p_.stats) return;
+    std::vector<Moments> phases;
+    for (const Gemm& gemm : gemms_) phases.push_back(moments_of(gemm));
+    merge_moments(phases, p_.stats);
   }
 
  private:

@@ -1,8 +1,10 @@
 #include "kernels/conv2d/rows.h"
 
 #include "kernels/conv2d/indirect.h"
+#include "kernels/conv2d/peer.h"
 #include "kernels/conv2d/reference.h"
 #include "kernels/gemm/isa.h"
+#include "kernels/row_table.h"
 #include "kernels/rows_cuda.h"
 
 namespace tiller {
@@ -27,7 +29,7 @@ void run_wgrad(const Conv2dWgradArgs& args, void*, Stream) {
 }  // namespace
 
 std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
-  static const Row<Conv2dFwdArgs> cpu[] = {
+  static const Row<Conv2dFwdArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_fwd},
       {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_indirect_supports<Avx2, Conv2dFwdArgs>,
@@ -37,12 +39,13 @@ std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
        conv2d_indirect_workspace<Avx512, Conv2dFwdArgs>,
        conv2d_indirect_run<Avx512, Conv2dFwdArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<Conv2dFwdArgs> cpu(own, conv2d_fwd_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<Conv2dFwdArgs>(device);
 }
 
 std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
-  static const Row<Conv2dDgradArgs> cpu[] = {
+  static const Row<Conv2dDgradArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_dgrad},
       {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_indirect_supports<Avx2, Conv2dDgradArgs>,
@@ -53,12 +56,13 @@ std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
        conv2d_indirect_workspace<Avx512, Conv2dDgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dDgradArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<Conv2dDgradArgs> cpu(own, conv2d_dgrad_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<Conv2dDgradArgs>(device);
 }
 
 std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
-  static const Row<Conv2dWgradArgs> cpu[] = {
+  static const Row<Conv2dWgradArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_wgrad},
       {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_indirect_supports<Avx2, Conv2dWgradArgs>,
@@ -69,7 +73,8 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
        conv2d_indirect_workspace<Avx512, Conv2dWgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dWgradArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<Conv2dWgradArgs> cpu(own, conv2d_wgrad_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<Conv2dWgradArgs>(device);
 }
 

@@ -92,18 +92,8 @@ class Epilogue {
   void write_moments(std::int64_t tile, std::int64_t first, std::int64_t rows,
                      const float* c) const {
     const std::int64_t width = gemm_.panel_columns(), padded = gemm_.padded_columns();
-    float mean[kMaxColumns] = {}, m2[kMaxColumns] = {};
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t k = 0; k < width; ++k) mean[k] += c[i * width + k];
-    for (std::int64_t k = 0; k < width; ++k) mean[k] /= static_cast<float>(rows);
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t k = 0; k < width; ++k) {
-        const float d = c[i * width + k] - mean[k];
-        m2[k] += d * d;
-      }
     float* to = gemm_.moments + tile * 2 * padded + first;
-    std::copy(mean, mean + width, to);
-    std::copy(m2, m2 + width, to + padded);
+    row_moments(c, width, rows, width, to, to + padded);
   }
 
   const Gemm& gemm_;
@@ -142,36 +132,12 @@ void run_gemm(const Gemm& gemm) {
   });
 }
 
-void merge_moments(std::span<const Gemm> phases, const Tensor& stats) {
-  const std::int64_t columns = stats.dim(1);
-  constexpr std::int64_t kStrip = 64;
-  const std::int64_t strips = (columns + kStrip - 1) / kStrip;
-  launch("merge_moments", stats.dim(0) * strips, [&](std::int64_t task) {
-    const std::int64_t n = task / strips, begin = task % strips * kStrip;
-    const std::int64_t end = std::min(begin + kStrip, columns);
-    float mean[kStrip] = {}, m2[kStrip] = {};
-    float count = 0;
-    for (const Gemm& phase : phases) {
-      const Tiles tiles = phase.tiles();
-      const std::int64_t padded = phase.padded_columns();
-      for (std::int64_t t = 0; t < tiles.count; ++t) {
-        const float* from = phase.moments + (n * tiles.count + t) * 2 * padded;
-        const auto more = static_cast<float>(tiles.rows(t));
-        const float share = more / (count + more);
-        for (std::int64_t k = begin; k < end; ++k) {
-          const float d = from[k] - mean[k - begin];
-          mean[k - begin] += d * share;
-          m2[k - begin] += from[padded + k] + d * d * (count * share);
-        }
-        count += more;
-      }
-    }
-    float* to = static_cast<float*>(stats.raw()) + (n * columns + begin) * 2;
-    for (std::int64_t k = 0; k < end - begin; ++k) {
-      to[2 * k] = mean[k];
-      to[2 * k + 1] = m2[k];
-    }
-  });
+Moments moments_of(const Gemm& gemm) {
+  Moments moments{gemm.moments, gemm.padded_columns(), {}};
+  const Tiles tiles = gemm.tiles();
+  for (std::int64_t t = 0; t < tiles.count; ++t)
+    moments.counts.push_back(static_cast<float>(tiles.rows(t)));
+  return moments;
 }
 
 }  // namespace tiller

@@ -8,11 +8,11 @@
 // the block's rows pass. Every element of y is one chain of fused multiply-adds in the same order,
 // whatever the tiling: results depend neither on the number of threads nor on the batch.
 #include <algorithm>
-#include <span>
 #include <vector>
 
 #include "kernels/gemm/arena.h"
 #include "kernels/gemm/microkernel.h"
+#include "kernels/gemm/moments.h"
 #include "runtime/tensor.h"
 
 namespace tiller {
@@ -85,8 +85,7 @@ void fill_tile_pointers(const Gemm& gemm, std::int64_t tile, const F& pointers) 
 
 void run_gemm(const Gemm& gemm);
 
-/// Merges the tiles' moments of several products (the phases of one output, each with as many images)
-/// into stats [N,K,2], in a fixed order (Chan, Golub & LeVeque 1979).
-void merge_moments(std::span<const Gemm> phases, const Tensor& stats);
+/// The moments that a product left in its workspace, tile by tile, for merge_moments().
+Moments moments_of(const Gemm& gemm);
 
 }  // namespace tiller

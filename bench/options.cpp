@@ -50,6 +50,8 @@ which calls
 how
   --versus ROW     hold the default row (or --row) against ROW, alternately, and print ratios
   --rounds N       of --versus: how often each of the two runs (7)
+  --cpu-time       of --versus: processor time instead of the wall's, for a busy machine
+                   (with --threads 1: a waiting thread spins)
   --no-check       do not compare each row with the reference first
   --threads N      as TILLER_THREADS
   --markdown       a table for the chapters instead of Google Benchmark's
@@ -76,7 +78,8 @@ Options parse_options(int argc, char** argv) {
        [&](const auto& v) { set_threads(static_cast<int>(positive("--threads", v))); }}};
   const std::map<std::string, bool*> switches{
       {"--plain", &o.plain},       {"--list", &o.list}, {"--ceilings", &o.ceilings},
-      {"--markdown", &o.markdown}, {"--help", &o.help}, {"-h", &o.help}};
+      {"--markdown", &o.markdown}, {"--help", &o.help}, {"-h", &o.help},
+      {"--cpu-time", &o.cpu_time}};
   o.google.push_back(argv[0]);
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];

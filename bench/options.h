@@ -15,7 +15,8 @@ struct Options {
   std::int64_t batch = 1;
   std::string versus;
   int rounds = 7;
-  bool plain = false, list = false, ceilings = false, markdown = false, check = true, help = false;
+  bool plain = false, list = false, ceilings = false, markdown = false, check = true, help = false,
+       cpu_time = false;
   std::vector<char*> google;  ///< what is left for Google Benchmark, the program's name first
 };
 

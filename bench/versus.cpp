@@ -1,5 +1,7 @@
 #include "bench/versus.h"
 
+#include <time.h>
+
 #include <algorithm>
 
 #include "bench/ceilings.h"
@@ -14,29 +16,31 @@ struct Times {
   double ours, theirs;  // seconds, the least of all rounds
 };
 
-double seconds_of(Case& call, const std::string& row) {
-  const std::int64_t begin = now_ns();
-  call.run(row);
-  return 1e-9 * static_cast<double>(now_ns() - begin);
+// By the clock on the wall, or by the processor time that the whole process used.
+double now(bool cpu_time) {
+  timespec at{};
+  clock_gettime(cpu_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &at);
+  return static_cast<double>(at.tv_sec) + 1e-9 * static_cast<double>(at.tv_nsec);
 }
 
 // Short calls are repeated within a round, so that the clock's own cost does not matter.
-double mean_seconds(Case& call, const std::string& row, int repeats) {
-  double total = 0;
-  for (int i = 0; i < repeats; ++i) total += seconds_of(call, row);
-  return total / repeats;
+double mean_seconds(Case& call, const std::string& row, int repeats, bool cpu_time) {
+  const double begin = now(cpu_time);
+  for (int i = 0; i < repeats; ++i) call.run(row);
+  return (now(cpu_time) - begin) / repeats;
 }
 
-Times measure(Case& call, const std::string& ours, const std::string& theirs, int rounds) {
+Times measure(Case& call, const std::string& ours, const std::string& theirs,
+              const Options& options) {
   call.materialise();
   double longest = 0;
   for (const std::string& row : {ours, theirs, ours, theirs})  // packs weights, warms up
-    longest = seconds_of(call, row);
+    longest = mean_seconds(call, row, 1, options.cpu_time);
   const int repeats = static_cast<int>(std::clamp(2e-3 / longest, 1.0, 1000.0));
   Times best{1e9, 1e9};
-  for (int i = 0; i < rounds; ++i) {
-    best.ours = std::min(best.ours, mean_seconds(call, ours, repeats));
-    best.theirs = std::min(best.theirs, mean_seconds(call, theirs, repeats));
+  for (int i = 0; i < options.rounds; ++i) {
+    best.ours = std::min(best.ours, mean_seconds(call, ours, repeats, options.cpu_time));
+    best.theirs = std::min(best.theirs, mean_seconds(call, theirs, repeats, options.cpu_time));
   }
   call.release();
   return best;
@@ -65,7 +69,7 @@ int run_versus(const std::vector<Case*>& cases, const Options& options) {
       fmt::print(stderr, "{}\n", wrong);
       all_right = false;
     }
-    const Times t = measure(*call, ours, options.versus, options.rounds);
+    const Times t = measure(*call, ours, options.versus, options);
     const double ratio = t.theirs / t.ours;
     const double work = call->cost.flops * call->calls;
     flops += work;

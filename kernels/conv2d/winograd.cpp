@@ -33,35 +33,48 @@ struct Problem {
   std::int64_t scale, pad;
   Tensor w;
   bool transposed;
-  Tensor y0, y1;             // outputs, split by columns
-  Tensor bias, second_bias;  // or none
-  Tensor residual, stats;    // or none
+  Tensor y0, y1;                 // outputs, split by columns
+  Tensor bias, residual, stats;  // or none
   bool residual_up2x = false;
 
   std::int64_t channels() const { return transposed ? w.dim(0) : w.dim(3); }
   std::int64_t columns() const { return transposed ? w.dim(3) : w.dim(0); }
 };
 
-// The 1x1 convolution of the skip operand goes first, into y, with everything else that is added; what
-// is left then adds to y.
+// The 1x1 convolution of the skip operand goes first, into y, with its bias and the residual; the 3x3
+// convolution is then added to y.
 Problem problem_of(const Conv2dFwdArgs& args) {
   const std::int64_t scale = args.geometry.up2x ? 2 : 1;
-  Problem p{{args.x0}, args.x0.dim(1) * scale, args.x0.dim(2) * scale, scale, args.geometry.pad,
-            args.w,    false,                  args.y,                 {},    args.bias,
-            {},        args.residual,          args.stats,             args.residual_up2x};
+  Problem p;
+  p.sources = {args.x0};
   if (args.x1) p.sources.push_back(args.x1);
-  if (args.skip_w) {
-    p.bias = {};
-    p.residual = args.y;
-    p.residual_up2x = false;
-  }
+  p.height = args.x0.dim(1) * scale;
+  p.width = args.x0.dim(2) * scale;
+  p.scale = scale;
+  p.pad = args.geometry.pad;
+  p.w = args.w;
+  p.transposed = false;
+  p.y0 = args.y;
+  p.bias = args.bias;
+  p.residual = args.skip_w ? args.y : args.residual;
+  p.residual_up2x = args.residual_up2x && !args.skip_w;
+  p.stats = args.stats;
   return p;
 }
 
+// Of a stride of one: a convolution of dy with the taps reversed.
 Problem problem_of(const Conv2dDgradArgs& args) {
-  return {{args.dy}, args.dy.dim(1), args.dy.dim(2), 1,  2 - args.geometry.pad,
-          args.w,    true,           args.dx0,       args.dx1, {},
-          {},        {},             {},             false};
+  Problem p;
+  p.sources = {args.dy};
+  p.height = args.dy.dim(1);
+  p.width = args.dy.dim(2);
+  p.scale = 1;
+  p.pad = 2 - args.geometry.pad;
+  p.w = args.w;
+  p.transposed = true;
+  p.y0 = args.dx0;
+  p.y1 = args.dx1;
+  return p;
 }
 
 Conv2dFwdArgs skip_of(const Conv2dFwdArgs& args) {
@@ -78,8 +91,7 @@ Conv2dFwdArgs skip_of(const Conv2dFwdArgs& args) {
 
 // The transformed weight [panels][36][C][columns].
 Tensor transformed(const Problem& p, std::int64_t columns) {
-  const std::string key =
-      fmt::format("winograd/{}{}", p.transposed ? "transposed " : "", columns);
+  const std::string key = fmt::format("winograd/{}{}", p.transposed ? "transposed " : "", columns);
   return derived(p.w, key.c_str(), [&] {
     const std::int64_t channels = p.channels(), outputs = p.columns();
     const std::int64_t panels = (outputs + columns - 1) / columns;
@@ -126,7 +138,9 @@ struct Layout {
   std::int64_t all_blocks() const { return images * blocks.count; }
   // Floats between two products of one block: an odd number of cache lines, so that the 36 streams
   // that a transform writes do not meet in one set of the cache.
-  std::int64_t product_stride() const { return (longest() * channels + 15) / 16 * 16 + 16; }
+  std::int64_t product_stride() const { return (longest() * row_stride() + 15) / 16 * 16 + 16; }
+  // Floats between two tiles of one product: see kernels/gemm/floats.cpp for what is avoided.
+  std::int64_t row_stride() const { return channels % 1024 == 0 ? channels + 16 : channels; }
   std::int64_t block_stride() const { return kWinogradProducts * product_stride(); }
   std::int64_t longest() const { return (blocks.size + blocks.count - 1) / blocks.count; }
 };
@@ -135,7 +149,9 @@ template <class Isa>
 class Plan {
  public:
   Plan(const Problem& problem, void* workspace)
-      : p_(problem), arena_(workspace), kernels_(Isa::kernels()),
+      : p_(problem),
+        arena_(workspace),
+        kernels_(Isa::kernels()),
         l_(problem, Isa::kernels().columns) {
     std::int64_t longest = 1;
     for (const Tensor& source : p_.sources) longest = std::max(longest, source.cols());
@@ -145,7 +161,7 @@ class Plan {
     if (p_.stats) moments_ = arena_.take<float>(l_.all_blocks() * 2 * l_.padded_columns);
     if (arena_.measuring()) return;
     std::fill(zeros_, zeros_ + longest, 0.0f);
-    padded_bias(p_.bias, p_.second_bias, DType::f32, l_.padded_columns, bias_);
+    padded_bias(p_.bias, {}, DType::f32, l_.padded_columns, bias_);
   }
 
   std::size_t bytes() const { return arena_.used(); }
@@ -158,9 +174,8 @@ class Plan {
       launch("winograd_input", blocks * l_.longest(), [&](std::int64_t task) {
         transform_tile(first, task / l_.longest(), task % l_.longest());
       });
-      launch_dynamic("winograd_product", panels * blocks, [&](std::int64_t task) {
-        multiply(first, task % blocks, task / blocks);
-      });
+      launch_dynamic("winograd_product", panels * blocks,
+                     [&](std::int64_t task) { multiply(first, task % blocks, task / blocks); });
     }
     if (!p_.stats) return;
     Moments moments{moments_, l_.padded_columns, {}};
@@ -184,7 +199,7 @@ class Plan {
   void transform_tile(std::int64_t first, std::int64_t block, std::int64_t tile) const {
     if (tile >= tiles(first + block)) return;
     const Place at = place(first + block, tile);
-    float* to = input_ + block * l_.block_stride() + tile * l_.channels;
+    float* to = input_ + block * l_.block_stride() + tile * l_.row_stride();
     for (const Tensor& source : p_.sources) {
       const auto* x = static_cast<const float*>(source.raw());
       const std::int64_t height = p_.height / p_.scale, width = p_.width / p_.scale;
@@ -213,7 +228,7 @@ class Plan {
       for (std::int64_t t = 0; t < rows.count; ++t) {
         const float* pointers[kMaxTileRows];
         for (std::int64_t i = 0; i < rows.rows(t); ++i)
-          pointers[i] = input + (rows.begin(t) + i) * l_.channels;
+          pointers[i] = input + (rows.begin(t) + i) * l_.row_stride();
         kernels_.tile[rows.rows(t)](&run, 1, panel, pointers,
                                     c + e * kProductFloats + rows.begin(t) * width, false);
       }
@@ -338,8 +353,7 @@ template <class Isa, class Args>
 void conv2d_winograd_run(const Args& args, void* workspace, Stream stream) {
   const Problem problem = problem_of(args);
   if constexpr (std::is_same_v<Args, Conv2dFwdArgs>)
-    if (args.skip_w)
-      conv2d_indirect_run<Isa, Conv2dFwdArgs>(skip_of(args), workspace, stream);
+    if (args.skip_w) conv2d_indirect_run<Isa, Conv2dFwdArgs>(skip_of(args), workspace, stream);
   Plan<Isa>(problem, workspace).run();
 }
 

@@ -7,12 +7,9 @@ namespace tiller {
 void winograd_weight(const float* from, float* to) {
   constexpr double a2 = 0.75 * 0.75, b2 = 1.5 * 1.5;
   constexpr double at_a = 1 / (2 * a2 * (a2 - b2)), at_b = 1 / (2 * b2 * (b2 - a2));
-  constexpr double g[6][3] = {{1 / (a2 * b2), 0, 0},
-                              {at_a, 0.75 * at_a, a2 * at_a},
-                              {at_a, -0.75 * at_a, a2 * at_a},
-                              {at_b, 1.5 * at_b, b2 * at_b},
-                              {at_b, -1.5 * at_b, b2 * at_b},
-                              {0, 0, 1}};
+  constexpr double g[6][3] = {{1 / (a2 * b2), 0, 0},           {at_a, 0.75 * at_a, a2 * at_a},
+                              {at_a, -0.75 * at_a, a2 * at_a}, {at_b, 1.5 * at_b, b2 * at_b},
+                              {at_b, -1.5 * at_b, b2 * at_b},  {0, 0, 1}};
   double half[6][3] = {};
   for (int i = 0; i < 6; ++i)
     for (int r = 0; r < 3; ++r)

@@ -154,6 +154,8 @@ class Plan {
                                gemm.panel_columns()));
     gemm.segments =
         static_cast<std::int64_t>(phases_.back().offsets.size() * sources_.size() + skips_.size());
+    for (const std::vector<Tensor>* list : {&p_.sources, &p_.skips})
+      for (const Tensor& t : *list) gemm.row_floats += t.cols();
     gemm.dtype = p_.y0.dtype();
     gemm.y0 = p_.y0;
     gemm.y1 = p_.y1;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::int64_t kBlockTiles = 16;          // tiles of a task
 constexpr std::int64_t kPanelBytes = 256 * 1024;  // of packed weights that stay in the cache
+constexpr std::int64_t kBlockBytes = 512 * 1024;  // of a block's rows that stay beside them
 constexpr std::int64_t kMaxColumns = 32;          // of a panel
 
 // The reduction cut into stretches whose packed weights fit the cache.
@@ -35,6 +36,26 @@ std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
   return cuts;
 }
 
+// Tiles of a task: as many as the cache holds, fewer when there would be too few tasks for all threads.
+std::int64_t tiles_per_block(const Gemm& gemm) {
+  const std::int64_t tile_bytes = gemm.kernels->rows * gemm.row_floats * 4;
+  const std::int64_t cached = std::clamp<std::int64_t>(kBlockBytes / tile_bytes, 4, kBlockTiles);
+  const std::int64_t wanted = 4 * threads();
+  return std::clamp<std::int64_t>(gemm.all_tiles() * gemm.panels() / wanted, 1, cached);
+}
+
+// A full row of a panel in f32, the case that matters: y = values + bias (+ residual). The values keep
+// the result, for the moments.
+template <int kWidth>
+void finish_row(float* __restrict values, const float* __restrict bias,
+                const float* __restrict residual, float* __restrict y) {
+  if (residual)
+    for (int k = 0; k < kWidth; ++k) values[k] = values[k] + bias[k] + residual[k];
+  else
+    for (int k = 0; k < kWidth; ++k) values[k] += bias[k];
+  for (int k = 0; k < kWidth; ++k) y[k] = values[k];
+}
+
 std::byte* bytes_of(const Tensor& t) { return static_cast<std::byte*>(t.raw()); }
 
 // What happens to a finished tile: bias, residual, rounding, the stores, its moments.
@@ -53,6 +74,10 @@ class Epilogue {
       float* values = c + i * width;
       RowMap::Place place{first_row + i, 0};
       if (!gemm_.map.identity() || gemm_.residual_up2x) place = gemm_.map(first_row + i);
+      if (used == width && gemm_.dtype == DType::f32 && first + width <= gemm_.y0.cols()) {
+        finish(place, first, values);
+        continue;
+      }
       if (gemm_.bias)
         for (std::int64_t k = 0; k < width; ++k) values[k] += gemm_.bias[first + k];
       if (gemm_.residual) add_residual(place, first, used, values);
@@ -67,6 +92,24 @@ class Epilogue {
   }
 
  private:
+  void finish(const RowMap::Place& place, std::int64_t first, float* values) const {
+    static constexpr float kZeros[kMaxColumns] = {};
+    const float* bias = gemm_.bias ? gemm_.bias + first : kZeros;
+    const float* residual = nullptr;
+    if (gemm_.residual)
+      residual = static_cast<const float*>(gemm_.residual.raw()) + first +
+                 (gemm_.residual_up2x ? place.half_row : place.row) * gemm_.residual.row_stride();
+    float* y = static_cast<float*>(gemm_.y0.raw()) + place.row * gemm_.y0.row_stride() + first;
+    switch (gemm_.panel_columns()) {
+      case 32:
+        return finish_row<32>(values, bias, residual, y);
+      case 16:
+        return finish_row<16>(values, bias, residual, y);
+      default:
+        return finish_row<8>(values, bias, residual, y);
+    }
+  }
+
   void add_residual(const RowMap::Place& place, std::int64_t first, std::int64_t used,
                     float* values) const {
     const std::int64_t row = gemm_.residual_up2x ? place.half_row : place.row;
@@ -107,19 +150,15 @@ void run_gemm(const Gemm& gemm) {
   const std::int64_t all_tiles = gemm.all_tiles(), panels = gemm.panels();
   if (all_tiles == 0) return;
   const std::vector<std::vector<GemmRun>> cuts = cut_runs(gemm);
-  // Blocks are smaller when there would be too few tasks for all threads.
-  const std::int64_t wanted = 4 * threads();
-  const std::int64_t per_block =
-      std::clamp<std::int64_t>(all_tiles * panels / wanted, 1, kBlockTiles);
+  const std::int64_t per_block = tiles_per_block(gemm);
   const std::int64_t blocks = (all_tiles + per_block - 1) / per_block;
   const std::int64_t tile_floats = gemm.kernels->rows * gemm.panel_columns();
   const TileKernel* kernels = gemm.narrow ? gemm.kernels->narrow : gemm.kernels->tile;
   const Tiles tiles = gemm.tiles();
   const Epilogue epilogue(gemm);
-  // Panel by panel, so that a thread's run of tasks shares its weights.
-  launch("gemm", panels * blocks, [&](std::int64_t task) {
+  launch_dynamic("gemm", panels * blocks, [&](std::int64_t task) {
     alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxColumns];
-    const std::int64_t panel = task / blocks, first = task % blocks * per_block;
+    const std::int64_t panel = task % panels, first = task / panels * per_block;
     const std::int64_t last = std::min(first + per_block, all_tiles);
     for (std::size_t cut = 0; cut < cuts.size(); ++cut)
       for (std::int64_t tile = first; tile < last; ++tile) {

@@ -10,6 +10,8 @@
 
 namespace tiller {
 
+class OpBase;
+
 /// What an operation does by its definition: one flop is one +, -, *, / or call of exp, log, sqrt,
 /// tanh, sin, cos, pow or erf; comparisons, casts and index arithmetic count none. Bytes count
 /// every distinct element of each argument once.
@@ -41,6 +43,10 @@ struct OpEvent {
   std::int64_t end_ns = 0;
   std::int64_t step = -1;   ///< what a StepScope says: the sampler's or trainer's step, else -1
   const char* within = "";  ///< the phase around `phase`: "classifier" for its "backward"; or ""
+  /// The operation itself and its Args, which live as long as on_op() runs: for a sink that wants to
+  /// run the same call again.
+  const OpBase* operation = nullptr;
+  const void* args = nullptr;
 };
 
 struct LaunchEvent {

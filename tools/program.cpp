@@ -23,11 +23,11 @@ namespace tiller {
 
 namespace {
 
-constexpr const char* kVersion = "0.1.0";
-
 constexpr Command kCommands[] = {
-    {"verify", verify_command}, {"inspect", inspect_command},     {"convert", convert_command},
-    {"graph", graph_command},   {"gradcheck", gradcheck_command}, {"devices", devices_command},
+    {"demo", demo_command},       {"sample", sample_command},   {"upsample", upsample_command},
+    {"nll", nll_command},         {"verify", verify_command},   {"inspect", inspect_command},
+    {"convert", convert_command}, {"graph", graph_command},     {"gradcheck", gradcheck_command},
+    {"devices", devices_command}, {"profile", profile_command},
 };
 
 void print_help() {
@@ -55,6 +55,8 @@ const Command& find_command(const std::string& name) {
                                      near.empty() ? "" : fmt::format("; did you mean {}?", near)));
 }
 
+}  // namespace
+
 int run_command(const std::string& name, const std::vector<std::string>& arguments) {
   const Command& command = find_command(name);
   const Flags flags = Flags::parse(command_spec(name), arguments);
@@ -70,6 +72,8 @@ int run_command(const std::string& name, const std::vector<std::string>& argumen
   const std::unique_ptr<TracePrinter> printer = trace_printer_from_environment();
   return command.run(flags);
 }
+
+namespace {
 
 int dispatch(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {

@@ -49,7 +49,7 @@ TEST(SampleFailures, BadInputIsToldApart) {
       {2, m + Arguments{"--device", "tpu"}, {"tpu"}},
       {2, m + Arguments{"--device", "meta"}, {"meta", "inspect"}},
       {2, m + Arguments{"--threads", "-1"}, {"--threads"}},
-      {2, m + Arguments{"--timestep_respacing", "ddim7"}, {"ddim7", "nearest"}},
+      {2, m + Arguments{"--timestep_respacing", "ddim300"}, {"ddim300", "ddim334"}},
       {2, m + Arguments{"--timestep_respacing", "2000"}, {"2000"}},
       {2, m + Arguments{"--noise_schedule", "sqrt"}, {"--noise_schedule"}},
       {2, m + Arguments{"--diffusion_steps", "10", "--noise_schedule", "linear"}, {"20 steps"}},
@@ -164,15 +164,31 @@ TEST(SampleFailures, AFullDiskKeepsWhatIsFinished) {
 // Where the first picture does not fit, nothing is there and the message says so.
 TEST(SampleFailures, ADiskThatIsFullFromTheStart) {
   const TemporaryFolder folder;
-  const std::string model = write_random_unet(folder / "m.safetensors", smallest_unet());
+  UNetConfig config = smallest_unet();
+  config.image_size = 64;  // a PNG of noise has at least its 12 KB
+  const std::string model = write_random_unet(folder / "m.safetensors", config);
   Setting full;
-  full.file_limit = 100;
-  const Ended ended = tiller_expect(
-      1, {"sample", "--model_path", model, "--timestep_respacing", "1", "--out", folder / "o"},
-      full);
-  EXPECT_THAT(ended.err, HasSubstr("0 of 16 pictures are finished;"));
-  EXPECT_THAT(ended.err, HasSubstr("000000.png"));
+  full.file_limit = 6000;
+  const Ended ended = tiller_expect(1,
+                                    {"sample", "--model_path", model, "--timestep_respacing", "1",
+                                     "--num_samples", "2", "--out", folder / "o"},
+                                    full);
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("000000.png"), HasSubstr("File too large"),
+                               HasSubstr("0 of 2 pictures are finished;")));
   EXPECT_EQ(files_of(folder / "o").size(), 0u);
+}
+
+// Whoever watched has left: the run goes on.
+TEST(SampleFailures, ABrokenStandardErrorEndsNothing) {
+  const TemporaryFolder folder;
+  const std::string model = write_random_unet(folder / "m.safetensors", smallest_unet());
+  Setting silent;
+  silent.err = "/dev/full";
+  tiller_expect(0,
+                {"sample", "--model_path", model, "--timestep_respacing", "1", "--num_samples", "1",
+                 "--out", folder / "o"},
+                silent);
+  EXPECT_TRUE(files_of(folder / "o").contains("000000.png"));
 }
 
 TEST(SampleFailures, NaNWeightsStopTheFirstStepThatMeetsThem) {

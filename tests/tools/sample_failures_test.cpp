@@ -161,6 +161,20 @@ TEST(SampleFailures, AFullDiskKeepsWhatIsFinished) {
   EXPECT_EQ(ended.out, "");
 }
 
+TEST(SampleFailures, OutOfMemoryNamesTheBatch) {
+  const TemporaryFolder folder;
+  const std::string model = write_random_unet(folder / "m.safetensors", smallest_unet());
+  Setting small;
+  small.memory_limit = std::size_t{600} << 20;
+  const Ended ended =
+      tiller_expect(4,
+                    {"sample", "--model_path", model, "--timestep_respacing", "1", "--num_samples",
+                     "40000", "--batch_size", "40000", "--threads", "1", "--out", folder / "o"},
+                    small);
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("--batch_size 40000; a smaller one needs less"),
+                               HasSubstr("0 of 40000")));
+}
+
 // Where the first picture does not fit, nothing is there and the message says so.
 TEST(SampleFailures, ADiskThatIsFullFromTheStart) {
   const TemporaryFolder folder;

@@ -26,10 +26,15 @@ TEST_P(SampleTrajectory, EndsInPyTorchsPictures) {
   const NpzReader ours = NpzReader::open(folder / "o/samples_2x16x16x3.npz");
   expect_same_pictures(ours.read("arr_0"), theirs);
   EXPECT_THAT(ours.read("arr_1").to_vector<std::int64_t>(), ElementsAre(7, 4));
-  const auto all = theirs.to_vector<std::uint8_t>();
   const auto png = read_image(folder / "o/000001_c4.png");
   EXPECT_EQ(png.to_vector<std::uint8_t>(),
             ours.read("arr_0").slice(1, 2).to_vector<std::uint8_t>());
+
+  // The second sample alone takes the second sample's noise.
+  tiller_expect(0, Arguments{"sample", "--noise", reference, "--classes", "4", "--first_index", "1",
+                             "--save", "png", "--out", folder / "p", "--classifier_scale", "100"} +
+                       guided_pair() + GetParam().flags);
+  EXPECT_EQ(sample_pixels(folder / "p").at("000001_c4.png"), png.to_vector<std::uint8_t>());
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -142,6 +142,11 @@ TEST(Sample, OtherSeedsMakeOtherPictures) {
   tiller_expect(0, common + Arguments{"--seed", "2", "--out", folder / "b"});
   EXPECT_NE(sample_pixels(folder / "a").at("000000_c3.png"),
             sample_pixels(folder / "b").at("000000_c3.png"));
+  // Two runs in one folder mix: that is told.
+  EXPECT_THAT(tiller_expect(0, common + Arguments{"--classes", "4", "--out", folder / "a"}).err,
+              HasSubstr("already holds 1 pictures from index 0 on"));
+  EXPECT_THAT(tiller_expect(0, common + Arguments{"--first_index", "1", "--out", folder / "a"}).err,
+              Not(HasSubstr("already holds")));
 }
 
 TEST(Sample, ScaleZeroIsNoGuidanceBitForBit) {

@@ -222,6 +222,7 @@ TEST(MemoryPlan, CoversWhatTheNetworksHold) {
 
 // What is printed before a run is what the run then takes.
 TEST(MemoryPlan, IsWhatARunTakes) {
+  const int usual = threads();
   set_threads(1);
   Inference unet;
   unet.unet.image_size = 32;
@@ -250,7 +251,7 @@ TEST(MemoryPlan, IsWhatARunTakes) {
   const auto taken = static_cast<double>(cpu.memory().peak - before + plan.weights);
   EXPECT_LT(taken, 1.15 * static_cast<double>(plan.total()));
   EXPECT_GT(taken, 0.7 * static_cast<double>(plan.total()));
-  set_threads(0);
+  set_threads(usual);
 }
 
 }  // namespace

@@ -28,8 +28,9 @@ struct TrainingOptions {
 };
 
 /// Trains on the shapes and leaves the averaged weights in the network. The UNet learns to predict
-/// the picture behind the noise (Ho et al. 2020, Algorithm 1); the classifier to name what it sees through the noise,
-/// at every timestep (Dhariwal & Nichol 2021, section 4). Throws Error when the loss is not finite.
+/// the picture behind the noise (Ho et al. 2020, Algorithm 1, in its x_0 form of section 3.2), the
+/// classifier to name what it sees through the noise, at every timestep (Dhariwal & Nichol 2021,
+/// section 4). Throws Error when the loss is not finite.
 TrainingStep train(const UNet& unet, const GaussianDiffusion& diffusion,
                    const TrainingOptions& options);
 TrainingStep train(const Classifier& classifier, const GaussianDiffusion& diffusion,

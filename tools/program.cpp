@@ -27,7 +27,7 @@ constexpr Command kCommands[] = {
     {"demo", demo_command},       {"sample", sample_command},   {"upsample", upsample_command},
     {"nll", nll_command},         {"verify", verify_command},   {"inspect", inspect_command},
     {"convert", convert_command}, {"graph", graph_command},     {"gradcheck", gradcheck_command},
-    {"devices", devices_command},
+    {"devices", devices_command}, {"profile", profile_command},
 };
 
 void print_help() {
@@ -55,6 +55,8 @@ const Command& find_command(const std::string& name) {
                                      near.empty() ? "" : fmt::format("; did you mean {}?", near)));
 }
 
+}  // namespace
+
 int run_command(const std::string& name, const std::vector<std::string>& arguments) {
   const Command& command = find_command(name);
   const Flags flags = Flags::parse(command_spec(name), arguments);
@@ -70,6 +72,8 @@ int run_command(const std::string& name, const std::vector<std::string>& argumen
   const std::unique_ptr<TracePrinter> printer = trace_printer_from_environment();
   return command.run(flags);
 }
+
+namespace {
 
 int dispatch(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
@@ -126,7 +130,8 @@ std::span<const Command> commands() { return kCommands; }
 
 int run_program(const std::vector<std::string>& arguments) {
   open_standard_streams();
-  std::signal(SIGPIPE, SIG_IGN);          // a closed pipe shows as a failed write instead
+  std::signal(SIGPIPE, SIG_IGN);          // a closed pipe shows as a failed write instead,
+  std::signal(SIGXFSZ, SIG_IGN);          // and so does a limit on file sizes
   std::signal(SIGINT, exit_interrupted);  // commands with something to save install their own
   std::signal(SIGTERM, exit_interrupted);
   try {

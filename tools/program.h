@@ -19,6 +19,9 @@ struct Command {
 /// The commands that the program offers, in the order of its help.
 std::span<const Command> commands();
 
+/// Runs one command by its name, as the program would; errors are thrown.
+int run_command(const std::string& name, const std::vector<std::string>& arguments);
+
 /// The whole program: `arguments` without the program's name. Errors become one line on stderr and
 /// the exit code of their kind (runtime/error.h).
 int run_program(const std::vector<std::string>& arguments);

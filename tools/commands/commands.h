@@ -13,5 +13,6 @@ int convert_command(const Flags& flags);
 int graph_command(const Flags& flags);
 int gradcheck_command(const Flags& flags);
 int devices_command(const Flags& flags);
+int profile_command(const Flags& flags);
 
 }  // namespace tiller

@@ -192,7 +192,7 @@ void print_checkpoint(const Json& json, bool all) {
   if (json.contains("network"))
     print_network(json["network"]);
   else
-    fmt::print("\nno network of guided-diffusion: {}\n", json["network_error"].get<std::string>());
+    fmt::print("\nno network of guided-diffusion: {}\n", printable(json["network_error"], true));
 }
 
 Json report_optimizer(const std::string& path) {

@@ -120,6 +120,13 @@ std::vector<CommandSpec> make_specs() {
        .arguments = {{"OP", "only operations whose name contains this", false}},
        .flags = Names{"network", "seed", "tolerance", "json"} + kRun,
        .fallbacks = {{"tolerance", "1e-6"}}},
+      {.name = "profile",
+       .summary = "Show where the time of a command, or of one network, goes, kernel by kernel.",
+       .arguments = {{"AFTER", "with --compare: the later profile", false}},
+       .flags = Names{"published", "model_path", "classifier_path", "batch_size", "repeat", "steps",
+                      "by", "depth", "top", "json", "csv", "trace", "out", "compare", "seed"} +
+                any_network() + kRun,
+       .wraps = true},
       {.name = "graph",
        .summary = "Print the tape of a network's forward pass with the bytes that each node keeps.",
        .flags = Names{"model_path", "classifier_path", "batch_size", "parameters", "dot", "out"} +

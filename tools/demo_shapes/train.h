@@ -7,7 +7,6 @@
 #include "diffusion/gaussian_diffusion.h"
 #include "nn/classifier.h"
 #include "nn/unet.h"
-#include "tools/demo_shapes/adamw.h"
 
 namespace tiller::demo {
 
@@ -22,7 +21,10 @@ struct TrainingOptions {
   std::int64_t steps = 1;
   std::int64_t batch = 32;
   std::uint64_t seed = 0;  ///< of pictures, timesteps and noise
-  AdamWOptions optimizer;
+  double lr = 1e-3;
+  std::int64_t warmup = 20;  ///< steps over which lr grows from 0
+  double weight_decay = 0;
+  double ema_rate = 0.995;
   double max_seconds = std::numeric_limits<double>::infinity();  ///< stops earlier, after a step
   std::function<void(const TrainingStep&)> on_step;              ///< may throw to stop at once
 };

@@ -57,7 +57,17 @@ Tensor labels_of(const UNet& unet, std::int64_t n) {
   return Tensor::from(y, {n});
 }
 
-void expect_values(const NpzReader& file, const std::string& name, const Var& ours) {
+// At step 0 the variational term is the log of a difference of two nearly equal values of the normal
+// CDF, which f32 holds to 6e-8: where the bin's probability is 1e-4 that is 6e-4 of it, in PyTorch as
+// here.
+constexpr double kCancelling = 1e-3;
+
+bool cancels(const TrainingLosses& losses, std::int64_t step) {
+  return step == 0 && (losses.vb.defined() || !losses.mse.defined());
+}
+
+void expect_values(const NpzReader& file, const std::string& name, const Var& ours,
+                   const std::vector<double>& tolerance) {
   SCOPED_TRACE(name);
   ASSERT_EQ(file.contains(name), ours.defined());
   if (!ours.defined()) return;
@@ -65,7 +75,7 @@ void expect_values(const NpzReader& file, const std::string& name, const Var& ou
   const std::vector<float> b = file.read(name).to_vector<float>();
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i)
-    EXPECT_NEAR(a[i], b[i], 2e-5 * std::abs(b[i]) + 1e-7) << "sample " << i;
+    EXPECT_NEAR(a[i], b[i], tolerance[i] * std::abs(b[i]) + 1e-7) << "sample " << i;
 }
 
 // Every case of losses.json or losses2.json; with `gradients`, those of the mean loss as well.
@@ -95,21 +105,24 @@ void expect_losses(const std::string& folder, const std::string& set, bool gradi
       backward_microbatches(sums, n, 0, [&](std::int64_t, std::int64_t) { return run(); });
     else
       run();
-    expect_values(file, key + ".loss", losses.loss);
-    expect_values(file, key + ".mse", losses.mse);
-    expect_values(file, key + ".vb", losses.vb);
+    std::vector<double> exact(t.size(), 2e-5), bound = exact;
+    for (std::size_t i = 0; i < t.size(); ++i)
+      if (cancels(losses, t[i])) bound[i] = kCancelling;
+    expect_values(file, key + ".loss", losses.loss, bound);
+    expect_values(file, key + ".mse", losses.mse, exact);
+    expect_values(file, key + ".vb", losses.vb, bound);
     if (!gradients) continue;
     const std::vector<double> norms = file.read(key + ".gradnorm").to_vector<double>();
     const std::vector<Parameter>& all = unet.parameters().all();
     ASSERT_EQ(norms.size(), all.size());
     const std::vector<Tensor>& ours = sums.all();
-    const double whole = sums.norm();
+    const double whole = sums.norm(), limit = cancels(losses, t[0]) ? kCancelling : 1e-4;
     for (std::size_t i = 0; i < all.size(); ++i) {
       double sum = 0;
       for (const float g : ours[i].to_vector<float>()) sum += static_cast<double>(g) * g;
-      EXPECT_NEAR(std::sqrt(sum), norms[i], 1e-4 * norms[i] + 1e-6 * whole) << all[i].key;
+      EXPECT_NEAR(std::sqrt(sum), norms[i], limit * norms[i] + 1e-6 * whole) << all[i].key;
       if (all[i].key != "out.2.weight") continue;
-      EXPECT_LT(relative_error(ours[i], array(file, key + ".grad.out.2.weight")), 1e-4);
+      EXPECT_LT(relative_error(ours[i], array(file, key + ".grad.out.2.weight")), limit);
     }
   }
 }

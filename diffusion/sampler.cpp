@@ -41,6 +41,7 @@ Sampler::Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide,
 StepOutput Sampler::next() {
   TILLER_CHECK(!done(), "the sampler has finished");
   const NoGrad no_recording;
+  const StepScope step_scope(draw_ - 1);
   const Tensor timestep = diffusion_.timesteps(same_step(step_, x_.dim(0))).to(x_.device());
   Tensor output, gradient;
   {

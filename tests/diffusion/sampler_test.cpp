@@ -173,7 +173,7 @@ TEST(Sampler, BadInputIsNamed) {
   EXPECT_NE(make({.ddim = true, .eta = -0.1}).find("--eta -0.1"), std::string::npos);
   EXPECT_NE(make({.ddim = true, .eta = NAN}).find("--eta nan"), std::string::npos);
   EXPECT_EQ(make({}, Tensor::zeros({1, 3, 2, 3})),
-            "the start noise is f32[1,3,2,3] cpu, not [4,3,2,3]");
+            "the start noise is f32[1,3,2,3], not [4,3,2,3]");
   EXPECT_EQ(message_of([&] { Sampler(d, {}, {}, {}, kShape, philox_noise(1, 0)); }),
             "a sampler needs a model");
 

@@ -17,16 +17,13 @@ TEST(LossSecondMoment, WeightsEqualGuidedDiffusionsAfterEveryBatch) {
   const auto expected = file.read("weights").to_vector<double>();
   const std::size_t batches = 40, batch = 8, steps = 30;
   LossSecondMomentSampler sampler(30, 3, 0.01);
-  bool warm = false;
   for (std::size_t b = 0; b < batches; ++b) {
     sampler.update(std::span(t).subspan(b * batch, batch),
                    std::span(losses).subspan(b * batch, batch));
     const std::vector<double> weights = sampler.weights();
     for (std::size_t i = 0; i < steps; ++i)
       ASSERT_NEAR(weights[i], expected[b * steps + i], 1e-12) << "batch " << b << " step " << i;
-    warm = warm || sampler.warmed_up();
   }
-  EXPECT_TRUE(warm);
 }
 
 TEST(LossSecondMoment, ImportanceEqualsGuidedDiffusions) {

@@ -26,6 +26,34 @@ TEST(LossSecondMoment, WeightsEqualGuidedDiffusionsAfterEveryBatch) {
   }
 }
 
+// The file ends before every step has three losses; one more for the last gives weights by p_t ~
+// sqrt(E[L_t^2]) over each step's latest three.
+TEST(LossSecondMoment, WeightsFollowTheLatestLossesOnceWarm) {
+  const NpzReader file = NpzReader::open(kData + "/loss_second_moment.npz");
+  auto t = file.read("t").to_vector<std::int64_t>();
+  auto losses = file.read("losses").to_vector<double>();
+  t.push_back(29);
+  losses.push_back(0.7);
+  LossSecondMomentSampler sampler(30, 3, 0.01);
+  sampler.update(std::span(t).first(t.size() - 1), std::span(losses).first(t.size() - 1));
+  ASSERT_FALSE(sampler.warmed_up());
+  sampler.update(std::span(t).last(1), std::span(losses).last(1));
+  ASSERT_TRUE(sampler.warmed_up());
+  std::vector<double> root(30);
+  double total = 0;
+  for (std::size_t step = 0; step < root.size(); ++step) {
+    int found = 0;
+    for (std::size_t i = t.size(); i-- > 0 && found < 3;)
+      if (t[i] == static_cast<std::int64_t>(step)) {
+        root[step] += losses[i] * losses[i] / 3;
+        ++found;
+      }
+    total += root[step] = std::sqrt(root[step]);
+  }
+  for (std::size_t step = 0; step < root.size(); ++step)
+    EXPECT_NEAR(sampler.weights()[step], 0.99 * root[step] / total + 0.01 / 30, 1e-12) << step;
+}
+
 TEST(LossSecondMoment, ImportanceEqualsGuidedDiffusions) {
   const NpzReader file = NpzReader::open(kData + "/loss_second_moment_sample.npz");
   // A sampler whose history makes p what the file says: one loss per step, sqrt(E[L^2]) = L.

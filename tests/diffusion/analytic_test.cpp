@@ -118,7 +118,7 @@ constexpr Gaussian kData{0.3, 0.49};
 constexpr Likelihood kClass{-0.8, 0.25};
 
 TEST(AnalyticDdpm, WithTheExactVarianceIsExactAtAnyStepCount) {
-  for (const char* respacing : {"", "50", "7", "1"}) {
+  for (const char* respacing : {"200", "50", "7", "1"}) {
     SCOPED_TRACE(respacing);
     const GaussianDiffusion d = process(1000, "linear", respacing, VarianceType::learned);
     const Gaussian got = moments(d, exact_model(d, kData, exact_log_variance(d, kData)), {}, {},
@@ -184,12 +184,20 @@ TEST(AnalyticDdim, EtaOneIsDdpmWithTheSmallVariance) {
                moments(d, model, {}, {}, {0, 1}), 1e-9);
 }
 
-TEST(Analytic, AllStepsReachTheDatasMoments) {
-  const GaussianDiffusion d = process(1000, "linear", "", VarianceType::fixed_large);
-  const Model model = exact_model(d, kData);
-  expect_equal(moments(d, model, {}, {}, {0, 1}), kData, 3e-3);
-  for (const double eta : {0.0, 0.5, 1.0})
-    expect_equal(moments(d, model, {}, {.ddim = true, .eta = eta}, {0, 1}), kData, 1e-2);
+// The recursions above are exact for their own steps; these come near the data's moments with 1/T.
+TEST(Analytic, ManyStepsComeNearTheDatasMoments) {
+  const auto error = [](std::int64_t steps, const SampleOptions& options) {
+    const GaussianDiffusion d = process(steps, "linear", "", VarianceType::fixed_large);
+    const Gaussian got = moments(d, exact_model(d, kData), {}, options, {0, 1});
+    return std::max(std::abs(got.mean - kData.mean), std::abs(got.variance - kData.variance));
+  };
+  for (const SampleOptions& options :
+       {SampleOptions{}, SampleOptions{.ddim = true}, SampleOptions{.ddim = true, .eta = 0.5},
+        SampleOptions{.ddim = true, .eta = 1}}) {
+    const double coarse = error(100, options), fine = error(200, options);
+    EXPECT_LT(fine, 0.03) << "ddim " << options.ddim << " eta " << options.eta;
+    EXPECT_LT(fine, 0.6 * coarse) << "ddim " << options.ddim << " eta " << options.eta;
+  }
 }
 
 // Algorithm 2 with an exact classifier is, step by step, the unguided sampler of p(x_0 | y).
@@ -201,7 +209,7 @@ TEST(AnalyticGuidance, DdimSamplesTheConditional) {
     expect_equal(moments(d, exact_model(d, kData), exact_guide(d, kData, kClass), options, {0, 1}),
                  moments(d, exact_model(d, conditional), {}, options, {0, 1}), 1e-9);
   }
-  const GaussianDiffusion d = process(1000, "linear", "", VarianceType::fixed_small);
+  const GaussianDiffusion d = process(200, "linear", "", VarianceType::fixed_small);
   expect_equal(
       moments(d, exact_model(d, kData), exact_guide(d, kData, kClass), {.ddim = true}, {0, 1}),
       conditional, 1e-2);
@@ -219,14 +227,14 @@ TEST(AnalyticGuidance, DdpmSamplesTheConditional) {
   expect_equal(moments(d, exact_model(d, kData, shift), exact_guide(d, kData, kClass), {}, {0, 1}),
                moments(d, exact_model(d, conditional, shift), {}, {}, {0, 1}), 1e-9);
 
-  const GaussianDiffusion all = process(1000, "linear", "", VarianceType::fixed_large);
+  const GaussianDiffusion all = process(200, "linear", "", VarianceType::fixed_large);
   expect_equal(moments(all, exact_model(all, kData), exact_guide(all, kData, kClass), {}, {0, 1}),
                conditional, 1e-2);
 }
 
 // A scale s guides towards p(y | x)^s: for these Gaussians as a likelihood s times as sharp.
 TEST(AnalyticGuidance, TheScaleSharpensTheClass) {
-  const GaussianDiffusion d = process(1000, "linear", "", VarianceType::fixed_large);
+  const GaussianDiffusion d = process(200, "linear", "", VarianceType::fixed_large);
   const Guide guide = exact_guide(d, kData, kClass);
   const Gaussian once = moments(d, exact_model(d, kData), guide, {}, {0, 1});
   const Gaussian more = moments(d, exact_model(d, kData), scaled(guide, 4), {}, {0, 1});

@@ -5,6 +5,7 @@
 #include "kernels/conv2d/indirect.h"
 #include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd_transforms.h"
+#include "kernels/gemm/finish.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/isa.h"
 #include "kernels/gemm/pack.h"
@@ -16,7 +17,6 @@ namespace {
 
 constexpr std::int64_t kBlockTiles = 70;  // of a task: five tiles of the micro-kernel's rows
 constexpr std::int64_t kGroupFloats = std::int64_t{3} << 20;  // of transformed input at a time
-constexpr std::int64_t kMaxColumns = 32;
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
 
 template <class Isa>
@@ -218,7 +218,8 @@ class Plan {
 
   // The 36 products of one block with one panel of the weights, and the way back to pixels.
   void multiply(std::int64_t first, std::int64_t block, std::int64_t panel) const {
-    constexpr std::int64_t kProductFloats = kBlockTiles * kMaxColumns + 16;  // see product_stride()
+    constexpr std::int64_t kProductFloats =
+        kBlockTiles * kMaxPanelColumns + 16;  // see product_stride()
     alignas(64) float c[kWinogradProducts * kProductFloats];
     const std::int64_t width = kernels_.columns, count = tiles(first + block);
     const Tiles rows(count, kernels_.rows);
@@ -235,7 +236,7 @@ class Plan {
       input += l_.product_stride();
       run.b += l_.channels * width;
     }
-    float outputs[kPixels * kMaxColumns];
+    float outputs[kPixels * kMaxPanelColumns];
     for (std::int64_t t = 0; t < count; ++t) {
       transforms<Isa>().output(c + t * width, kProductFloats, width, outputs);
       store(place(first + block, t), panel, outputs);
@@ -252,13 +253,17 @@ class Plan {
       if (h >= height_y || w >= width_y) continue;
       const std::int64_t row = (at.n * height_y + h) * width_y + w;
       float* values = outputs + pixel * width;
-      for (std::int64_t k = 0; k < width; ++k) values[k] += bias_[column + k];
+      const float* residual = nullptr;
       if (p_.residual) {
         const std::int64_t half = (at.n * (height_y / 2) + h / 2) * (width_y / 2) + w / 2;
-        const float* residual = static_cast<const float*>(p_.residual.raw()) + column +
-                                (p_.residual_up2x ? half : row) * p_.residual.row_stride();
-        for (std::int64_t k = 0; k < used; ++k) values[k] += residual[k];
+        residual = element(p_.residual, p_.residual_up2x ? half : row, column);
       }
+      if (used == width && column + width <= p_.y0.cols()) {
+        finish_row(width, values, bias_ + column, residual, element(p_.y0, row, column));
+        continue;
+      }
+      for (std::int64_t k = 0; k < used; ++k)
+        values[k] = values[k] + bias_[column + k] + (residual ? residual[k] : 0);
       const std::int64_t split = std::clamp<std::int64_t>(p_.y0.cols() - column, 0, used);
       if (split > 0) std::copy_n(values, split, element(p_.y0, row, column));
       if (split < used)

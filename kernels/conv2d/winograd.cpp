@@ -89,17 +89,22 @@ Conv2dFwdArgs skip_of(const Conv2dFwdArgs& args) {
   return skip;
 }
 
-// The transformed weight [panels][36][C][columns].
+// Channels of a product: whole strips.
+std::int64_t padded_channels(const Problem& p) {
+  return (p.channels() + kStripElements - 1) / kStripElements * kStripElements;
+}
+
+// The transformed weight [panels][36][padded channels][columns], zeros beyond the channels.
 Tensor transformed(const Problem& p, std::int64_t columns) {
   const std::string key = fmt::format("winograd/{}{}", p.transposed ? "transposed " : "", columns);
   return derived(p.w, key.c_str(), [&] {
-    const std::int64_t channels = p.channels(), outputs = p.columns();
+    const std::int64_t channels = p.channels(), padded = padded_channels(p), outputs = p.columns();
     const std::int64_t panels = (outputs + columns - 1) / columns;
     const std::int64_t k_stride = 9 * p.w.dim(3), c_stride = p.w.dim(3);
-    Tensor out = Tensor::zeros({panels * kWinogradProducts * channels * columns});
+    Tensor out = Tensor::zeros({panels * kWinogradProducts * padded * columns});
     const auto* from = static_cast<const float*>(p.w.raw());
     launch("winograd_weight", panels, [&](std::int64_t panel) {
-      float* to = out.data<float>() + panel * kWinogradProducts * channels * columns;
+      float* to = out.data<float>() + panel * kWinogradProducts * padded * columns;
       for (std::int64_t c = 0; c < channels; ++c)
         for (std::int64_t j = 0; j < std::min(columns, outputs - panel * columns); ++j) {
           const std::int64_t output = panel * columns + j;
@@ -109,7 +114,7 @@ Tensor transformed(const Problem& p, std::int64_t columns) {
                                      : from[output * k_stride + tap * c_stride + c];
           winograd_weight(taps, products);
           for (std::int64_t e = 0; e < kWinogradProducts; ++e)
-            to[(e * channels + c) * columns + j] = products[e];
+            to[(e * padded + c) * columns + j] = products[e];
         }
     });
     return out;
@@ -121,15 +126,15 @@ struct Layout {
   std::int64_t down, across;  // tiles of an image
   Tiles blocks;               // of an image's tiles
   std::int64_t images;
-  std::int64_t group;  // blocks whose transformed input is held at a time
-  std::int64_t channels, padded_columns;
+  std::int64_t group;                     // blocks whose transformed input is held at a time
+  std::int64_t channels, padded_columns;  // both padded
 
   Layout(const Problem& p, std::int64_t panel_columns)
       : down((p.y0.dim(1) + kWinogradTile - 1) / kWinogradTile),
         across((p.y0.dim(2) + kWinogradTile - 1) / kWinogradTile),
         blocks(down * across, kBlockTiles),
         images(p.y0.dim(0)),
-        channels(p.channels()),
+        channels(padded_channels(p)),
         padded_columns((p.columns() + panel_columns - 1) / panel_columns * panel_columns) {
     const std::int64_t most = std::max<std::int64_t>(1, kGroupFloats / block_stride());
     const std::int64_t groups = (all_blocks() + most - 1) / most;
@@ -138,9 +143,7 @@ struct Layout {
   std::int64_t all_blocks() const { return images * blocks.count; }
   // Floats between two products of one block: an odd number of cache lines, so that the 36 streams
   // that a transform writes do not meet in one set of the cache.
-  std::int64_t product_stride() const { return (longest() * row_stride() + 15) / 16 * 16 + 16; }
-  // Floats between two tiles of one product: see kernels/gemm/floats.cpp for what is avoided.
-  std::int64_t row_stride() const { return channels % 1024 == 0 ? channels + 16 : channels; }
+  std::int64_t product_stride() const { return longest() * channels + 16; }
   std::int64_t block_stride() const { return kWinogradProducts * product_stride(); }
   std::int64_t longest() const { return (blocks.size + blocks.count - 1) / blocks.count; }
 };
@@ -199,7 +202,13 @@ class Plan {
   void transform_tile(std::int64_t first, std::int64_t block, std::int64_t tile) const {
     if (tile >= tiles(first + block)) return;
     const Place at = place(first + block, tile);
-    float* to = input_ + block * l_.block_stride() + tile * l_.row_stride();
+    const Tiles rows(tiles(first + block), kernels_.rows);
+    const std::int64_t row_tile = tile_of(rows, tile), size = rows.rows(row_tile) * kStripElements;
+    const WinogradStrips strips{input_ + block * l_.block_stride() +
+                                    rows.begin(row_tile) * l_.channels +
+                                    (tile - rows.begin(row_tile)) * kStripElements,
+                                l_.product_stride(), size};
+    std::int64_t channel = 0;
     for (const Tensor& source : p_.sources) {
       const auto* x = static_cast<const float*>(source.raw());
       const std::int64_t height = p_.height / p_.scale, width = p_.width / p_.scale;
@@ -211,9 +220,20 @@ class Plan {
         const std::int64_t row = (at.n * height + h / p_.scale) * width + w / p_.scale;
         patch[e] = inside ? x + row * source.row_stride() : zeros_;
       }
-      transforms<Isa>().input(patch, source.cols(), to, l_.product_stride());
-      to += source.cols();
+      transforms<Isa>().input(patch, source.cols(), channel, strips);
+      channel += source.cols();
     }
+    for (; channel < l_.channels; ++channel)  // of the last strip
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e)
+        strips.to[e * strips.product + channel / kStripElements * size + channel % kStripElements] =
+            0;
+  }
+
+  // The tile of the micro-kernel's rows that holds row i.
+  static std::int64_t tile_of(const Tiles& rows, std::int64_t i) {
+    std::int64_t tile = i / (rows.size / rows.count + 1);
+    while (rows.begin(tile + 1) <= i) ++tile;
+    return tile;
   }
 
   // The 36 products of one block with one panel of the weights, and the way back to pixels.
@@ -223,18 +243,14 @@ class Plan {
     alignas(64) float c[kWinogradProducts * kProductFloats];
     const std::int64_t width = kernels_.columns, count = tiles(first + block);
     const Tiles rows(count, kernels_.rows);
-    GemmRun run{w_.data<float>(), kWinogradProducts * l_.channels * width, 0, 0, l_.channels};
     const float* input = input_ + block * l_.block_stride();
+    const float* w = w_.data<float>() + panel * kWinogradProducts * l_.channels * width;
     for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
-      for (std::int64_t t = 0; t < rows.count; ++t) {
-        const float* pointers[kMaxTileRows];
-        for (std::int64_t i = 0; i < rows.rows(t); ++i)
-          pointers[i] = input + (rows.begin(t) + i) * l_.row_stride();
-        kernels_.tile[rows.rows(t)](&run, 1, panel, pointers,
-                                    c + e * kProductFloats + rows.begin(t) * width, false);
-      }
+      for (std::int64_t t = 0; t < rows.count; ++t)
+        kernels_.strip[rows.rows(t)](l_.channels, input + rows.begin(t) * l_.channels, w,
+                                     c + e * kProductFloats + rows.begin(t) * width);
       input += l_.product_stride();
-      run.b += l_.channels * width;
+      w += l_.channels * width;
     }
     float outputs[kPixels * kMaxPanelColumns];
     for (std::int64_t t = 0; t < count; ++t) {

@@ -17,10 +17,19 @@ constexpr int kWinogradTile = 4;       ///< outputs of a tile, down and across
 constexpr int kWinogradPatch = 6;      ///< inputs that they need
 constexpr int kWinogradProducts = 36;  ///< elements of the transformed patch
 
+/// Where the transformed patches of one tile of the micro-kernel's rows go: as its strips, `strip` floats
+/// apart, hold them (kernels/gemm/microkernel.h), and `product` floats from one of the 36 products to
+/// the next.
+struct WinogradStrips {
+  float* to;
+  std::int64_t product, strip;
+};
+
 struct WinogradTransforms {
-  /// B^T d B for `channels` channels: `pixels` are the patch's 36 pixels, row by row; element e of the
-  /// result goes to to[e * stride + channel].
-  void (*input)(const float* const* pixels, std::int64_t channels, float* to, std::int64_t stride);
+  /// B^T d B for `channels` channels: `pixels` are the patch's 36 pixels, row by row. Element e of
+  /// channel c goes where channel `first` + c of the product belongs.
+  void (*input)(const float* const* pixels, std::int64_t channels, std::int64_t first,
+                const WinogradStrips& strips);
   /// A^T m A for `columns` columns (a multiple of the vector length): element e is read from
   /// from[e * stride + column], pixel p of the 4x4 goes to to[p * columns + column].
   void (*output)(const float* from, std::int64_t stride, std::int64_t columns, float* to);

@@ -32,7 +32,9 @@ void expect_close(const ConvCase& c) {
     if (args.stats) poison(args.stats);
     run(conv2d_fwd, args);
     EXPECT_LE(relative_error(args.y, exact.y), 1e-5);
-    if (args.stats) EXPECT_LE(relative_error(args.stats, exact.stats), 1e-5);
+    if (args.stats) {
+      EXPECT_LE(relative_error(args.stats, exact.stats), 1e-5);
+    }
   }
 }
 
@@ -95,7 +97,7 @@ TEST(Winograd, TransformsOfOneChannelAreACorrelation) {
   for (int i = 0; i < 36; ++i) d[i] = static_cast<float>(patch[static_cast<std::size_t>(i)]);
   for (int i = 0; i < 9; ++i) g[i] = static_cast<float>(taps[static_cast<std::size_t>(i)]);
   for (int i = 0; i < 36; ++i) pixels[i] = d + i;
-  winograd_transforms_avx2().input(pixels, 1, transformed, 8);
+  winograd_transforms_avx2().input(pixels, 1, 0, {transformed, 8, 8});
   winograd_weight(g, weight);
   for (int e = 0; e < 36; ++e)
     for (int k = 0; k < 8; ++k) products[e * 8 + k] = weight[e] * transformed[e * 8];

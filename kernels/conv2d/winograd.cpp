@@ -94,28 +94,44 @@ std::int64_t padded_channels(const Problem& p) {
   return (p.channels() + kStripElements - 1) / kStripElements * kStripElements;
 }
 
-// The transformed weight [panels][36][padded channels][columns], zeros beyond the channels.
+// One panel of the transformed weight [36][padded channels][columns]. The filters that are transformed
+// side by side are those that lie side by side in w: along its channels, which are the product's
+// channels in the forward and its outputs in the gradient.
+void transform_panel(const Problem& p, std::int64_t panel, std::int64_t columns, float* to) {
+  const auto* w = static_cast<const float*>(p.w.raw());
+  const std::int64_t padded = padded_channels(p), first = panel * columns, c_w = p.w.dim(3);
+  const std::int64_t used = std::min(columns, p.columns() - first);
+  const std::int64_t outer = p.transposed ? p.channels() : used;  // along w's outputs
+  const std::int64_t inner = p.transposed ? used : p.channels();  // along w's channels
+  const std::int64_t outer_step = p.transposed ? columns : 1,
+                     inner_step = p.transposed ? 1 : columns;
+  for (std::int64_t i = 0; i < inner; i += kWinogradFilters)
+    for (std::int64_t o = 0; o < outer; ++o) {
+      const std::int64_t count = std::min<std::int64_t>(kWinogradFilters, inner - i);
+      const float* from =
+          p.transposed ? w + o * 9 * c_w + first + i : w + (first + o) * 9 * c_w + i;
+      float taps[9][kWinogradFilters] = {}, products[kWinogradProducts][kWinogradFilters];
+      for (std::int64_t tap = 0; tap < 9; ++tap)
+        for (std::int64_t f = 0; f < count; ++f)
+          taps[p.transposed ? 8 - tap : tap][f] = from[tap * c_w + f];
+      winograd_weights(taps, products);
+      float* at = to + o * outer_step + i * inner_step;
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e, at += padded * columns)
+        for (std::int64_t f = 0; f < count; ++f) at[f * inner_step] = products[e][f];
+    }
+}
+
+// The transformed weight: panels of transform_panel(), zeros beyond the channels and columns.
 Tensor transformed(const Problem& p, std::int64_t columns) {
   const std::string key = fmt::format("winograd/{}{}", p.transposed ? "transposed " : "", columns);
   return derived(p.w, key.c_str(), [&] {
-    const std::int64_t channels = p.channels(), padded = padded_channels(p), outputs = p.columns();
-    const std::int64_t panels = (outputs + columns - 1) / columns;
-    const std::int64_t k_stride = 9 * p.w.dim(3), c_stride = p.w.dim(3);
-    Tensor out = Tensor::zeros({panels * kWinogradProducts * padded * columns});
-    const auto* from = static_cast<const float*>(p.w.raw());
+    const std::int64_t panels = (p.columns() + columns - 1) / columns;
+    const std::int64_t panel_floats = kWinogradProducts * padded_channels(p) * columns;
+    Tensor out = Tensor::empty({panels * panel_floats});
     launch("winograd_weight", panels, [&](std::int64_t panel) {
-      float* to = out.data<float>() + panel * kWinogradProducts * padded * columns;
-      for (std::int64_t c = 0; c < channels; ++c)
-        for (std::int64_t j = 0; j < std::min(columns, outputs - panel * columns); ++j) {
-          const std::int64_t output = panel * columns + j;
-          float taps[9], products[kWinogradProducts];
-          for (std::int64_t tap = 0; tap < 9; ++tap)
-            taps[tap] = p.transposed ? from[c * k_stride + (8 - tap) * c_stride + output]
-                                     : from[output * k_stride + tap * c_stride + c];
-          winograd_weight(taps, products);
-          for (std::int64_t e = 0; e < kWinogradProducts; ++e)
-            to[(e * padded + c) * columns + j] = products[e];
-        }
+      float* to = out.data<float>() + panel * panel_floats;
+      std::fill_n(to, panel_floats, 0.0f);
+      transform_panel(p, panel, columns, to);
     });
     return out;
   });

@@ -38,7 +38,9 @@ struct WinogradTransforms {
 const WinogradTransforms& winograd_transforms_avx2();
 const WinogradTransforms& winograd_transforms_avx512();
 
-/// G g G^T of 3x3 taps, in double: from[3 * r + s] to to[36].
-void winograd_weight(const float* from, float* to);
+constexpr int kWinogradFilters = 8;  ///< transformed side by side
+/// G g G^T of 3x3 taps [down][across], in double.
+void winograd_weights(const float (&taps)[9][kWinogradFilters],
+                      float (&products)[kWinogradProducts][kWinogradFilters]);
 
 }  // namespace tiller

@@ -92,20 +92,26 @@ TEST(Winograd, IsChosenWhereItPays) {
 TEST(Winograd, TransformsOfOneChannelAreACorrelation) {
   const std::vector<double> patch = doubles(randn({36}, DType::f32, 1));
   const std::vector<double> taps = doubles(randn({9}, DType::f32, 2));
-  float d[36], g[9], transformed[36 * 8], weight[36], products[36 * 8], y[16 * 8];
+  float d[36], g[9][kWinogradFilters], transformed[36 * 8], weight[36][kWinogradFilters];
+  float products[36 * 8], y[16 * 8];
   const float* pixels[36];
   for (int i = 0; i < 36; ++i) d[i] = static_cast<float>(patch[static_cast<std::size_t>(i)]);
-  for (int i = 0; i < 9; ++i) g[i] = static_cast<float>(taps[static_cast<std::size_t>(i)]);
+  for (int i = 0; i < 9; ++i)  // eight filters, multiples of one
+    for (int f = 0; f < kWinogradFilters; ++f)
+      g[i][f] = static_cast<float>(taps[static_cast<std::size_t>(i)] * (f + 1));
   for (int i = 0; i < 36; ++i) pixels[i] = d + i;
   winograd_transforms_avx2().input(pixels, 1, 0, {transformed, 8, 8});
-  winograd_weight(g, weight);
+  winograd_weights(g, weight);
   for (int e = 0; e < 36; ++e)
-    for (int k = 0; k < 8; ++k) products[e * 8 + k] = weight[e] * transformed[e * 8];
+    for (int k = 0; k < 8; ++k) products[e * 8 + k] = weight[e][k] * transformed[e * 8];
   winograd_transforms_avx2().output(products, 8, 8, y);
   for (int p = 0; p < 16; ++p) {
     float want = 0;
-    for (int t = 0; t < 9; ++t) want += g[t] * d[(p / 4 + t / 3) * 6 + p % 4 + t % 3];
-    for (int k = 0; k < 8; ++k) EXPECT_NEAR(y[p * 8 + k], want, 1e-5) << p;
+    for (int t = 0; t < 9; ++t) want += g[t][0] * d[(p / 4 + t / 3) * 6 + p % 4 + t % 3];
+    for (int k = 0; k < 8; ++k) {
+      const float multiple = static_cast<float>(k + 1);
+      EXPECT_NEAR(y[p * 8 + k], want * multiple, 1e-5 * multiple) << p;
+    }
   }
 }
 

@@ -31,7 +31,8 @@ struct ConvOptions {
   Var x1{};        // [N,H,W,C1] second source
   Var residual{};  // [N,P,Q,K] (or half of that size with residual_up2x)
   bool residual_up2x = false;
-  Var skip0{}, skip1{};  // [N,P,Q,C2], [N,P,Q,C3] operands of a 1x1 convolution into the same output
+  Var skip0{},
+      skip1{};         // [N,P,Q,C2], [N,P,Q,C3] operands of a 1x1 convolution into the same output
   Var skip_w{};        // [K,1,1,C2+C3]
   Var skip_bias{};     // [K]
   bool stats = false;  ///< also compute the output's statistics

@@ -8,9 +8,9 @@ namespace tiller {
 
 class MappedFile;
 
-/// Reads a PNG, a JPEG or the first frame of a GIF as u8 [H,W,3]. Palette, grey, alpha (dropped, as PIL's convert("RGB")), CMYK
-/// JPEG and 16-bit pictures (scaled, not saturated) all become RGB. Throws Error(failed) naming the
-/// file and why, also for pictures over 2^28 pixels.
+/// Reads a PNG, a JPEG or the first frame of a GIF as u8 [H,W,3]. Palette, grey, alpha (dropped, as
+/// PIL's convert("RGB")), CMYK JPEG and 16-bit pictures (scaled, not saturated) all become RGB.
+/// Throws Error(failed) naming the file and why, also for pictures over 2^28 pixels.
 Tensor read_image(const std::string& path);
 Tensor parse_image(const MappedFile& file);  ///< the same for bytes that are at hand
 

@@ -6,6 +6,7 @@
 #include "nn/classifier.h"
 #include "nn/unet.h"
 #include "tools/commands/commands.h"
+#include "tools/network.h"
 
 namespace tiller {
 
@@ -70,6 +71,10 @@ Line check_classifier(std::uint64_t seed, const GradcheckOptions& options) {
 }  // namespace
 
 int gradcheck_command(const Flags& flags) {
+  if (const Device device = device_of(flags); device != kCpu)
+    fail(ErrorKind::usage,
+         fmt::format("gradcheck runs on the cpu, which alone has double precision, not on {}",
+                     to_string(device)));
   GradcheckOptions options;
   options.tolerance = flags.get<double>("tolerance");
   options.seed = flags.get<std::uint64_t>("seed") + 1;

@@ -12,7 +12,8 @@ namespace tiller::bench {
 
 namespace {
 
-// An addition takes one cycle on every x86-64 processor, and each of these waits for the one before.
+// An addition takes one cycle on every x86-64 processor, and each of these waits for the one
+// before.
 double clock_ghz() {
   constexpr int kSteps = 100'000, kPerStep = 8, kBursts = 40;
   double best = 0;
@@ -28,7 +29,8 @@ double clock_ghz() {
   return best;
 }
 
-// Larger than the caches; the best of several runs, by the clock on the wall since memory is shared.
+// Larger than the caches; the best of several runs, by the clock on the wall since memory is
+// shared.
 double copy_gbytes() {
   constexpr std::size_t kBytes = std::size_t{256} << 20;
   const std::vector<char> from(kBytes, 1);

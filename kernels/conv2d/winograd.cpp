@@ -41,8 +41,8 @@ struct Problem {
   std::int64_t columns() const { return transposed ? w.dim(3) : w.dim(0); }
 };
 
-// The 1x1 convolution of the skip operand goes first, into y, with its bias and the residual; the 3x3
-// convolution is then added to y.
+// The 1x1 convolution of the skip operand goes first, into y, with its bias and the residual; the
+// 3x3 convolution is then added to y.
 Problem problem_of(const Conv2dFwdArgs& args) {
   const std::int64_t scale = args.geometry.up2x ? 2 : 1;
   Problem p;
@@ -94,9 +94,9 @@ std::int64_t padded_channels(const Problem& p) {
   return (p.channels() + kStripElements - 1) / kStripElements * kStripElements;
 }
 
-// One panel of the transformed weight [36][padded channels][columns]. The filters that are transformed
-// side by side are those that lie side by side in w: along its channels, which are the product's
-// channels in the forward and its outputs in the gradient.
+// One panel of the transformed weight [36][padded channels][columns]. The filters that are
+// transformed side by side are those that lie side by side in w: along its channels, which are the
+// product's channels in the forward and its outputs in the gradient.
 void transform_panel(const Problem& p, std::int64_t panel, std::int64_t columns, float* to) {
   const auto* w = static_cast<const float*>(p.w.raw());
   const std::int64_t padded = padded_channels(p), first = panel * columns, c_w = p.w.dim(3);

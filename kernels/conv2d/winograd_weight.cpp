@@ -6,8 +6,8 @@ namespace {
 
 constexpr double kA2 = 0.75 * 0.75, kB2 = 1.5 * 1.5;
 constexpr double kAtA = 1 / (2 * kA2 * (kA2 - kB2)), kAtB = 1 / (2 * kB2 * (kB2 - kA2));
-// Each row evaluates g0 + g1 p + g2 p^2 at a point p, divided by the product of the point's distances
-// from the others, which is what makes the interpolation exact.
+// Each row evaluates g0 + g1 p + g2 p^2 at a point p, divided by the product of the point's
+// distances from the others, which is what makes the interpolation exact.
 constexpr double kG[6][3] = {{1 / (kA2 * kB2), 0, 0},         {kAtA, 0.75 * kAtA, kA2* kAtA},
                              {kAtA, -0.75 * kAtA, kA2* kAtA}, {kAtB, 1.5 * kAtB, kB2* kAtB},
                              {kAtB, -1.5 * kAtB, kB2* kAtB},  {0, 0, 1}};

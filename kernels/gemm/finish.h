@@ -6,8 +6,8 @@ namespace tiller {
 
 constexpr std::int64_t kMaxPanelColumns = 32;  ///< of any instruction set
 
-/// y = values + bias + residual for the columns of one full panel. `residual` may be null. The values
-/// keep the result, for statistics.
+/// y = values + bias + residual for the columns of one full panel. `residual` may be null. The
+/// values keep the result, for statistics.
 template <int kWidth>
 void finish_row(float* __restrict values, const float* __restrict bias,
                 const float* __restrict residual, float* __restrict y) {

@@ -36,7 +36,8 @@ std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
   return cuts;
 }
 
-// Tiles of a task: as many as the cache holds, fewer when there would be too few tasks for all threads.
+// Tiles of a task: as many as the cache holds, fewer when there would be too few tasks for all
+// threads.
 std::int64_t tiles_per_block(const Gemm& gemm) {
   const std::int64_t tile_bytes = gemm.kernels->rows * gemm.row_floats * 4;
   const std::int64_t cached = std::clamp<std::int64_t>(kBlockBytes / tile_bytes, 4, kBlockTiles);

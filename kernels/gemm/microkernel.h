@@ -1,17 +1,18 @@
 #pragma once
-// The innermost loops of every fast matrix product on the CPU. Three shapes of the same idea: a tile of
-// rows x columns of the result lives in registers while the reduction runs past it.
+// The innermost loops of every fast matrix product on the CPU. Three shapes of the same idea: a
+// tile of rows x columns of the result lives in registers while the reduction runs past it.
 //
 //   TileKernel   c[i][j]  = sum over runs, l: rows[run.segment][i][run.begin + l] * run.b[l][j]
 //                rows are reached through pointers (indirection), so that a convolution's taps, its
 //                second source, up-sampling and padding are pointers and nothing else;
 //   OuterKernel  c[i][j]  = sum over l: a[l][i] * b[l][j]   (both packed: the weight gradient)
 //   StripKernel  c[i][j]  = sum over l: a[l / 16][i][l % 16] * b[l][j]
-//                where whoever makes the rows can lay them out: one stream of whole cache lines in the
-//                order in which they are read, which the processor fetches ahead (Winograd's products)
+//                where whoever makes the rows can lay them out: one stream of whole cache lines
+//                in the order of reading, which the processor fetches ahead (Winograd's products)
 //
-// This header is compiled once per instruction set. It includes nothing that another translation unit
-// could share: an inline function compiled for AVX-512 must not be the one that the linker keeps.
+// This header is compiled once per instruction set. It includes nothing that another translation
+// unit could share: an inline function compiled for AVX-512 must not be the one that the linker
+// keeps.
 #include <cstdint>
 
 namespace tiller {

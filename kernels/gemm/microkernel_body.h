@@ -1,6 +1,6 @@
 #pragma once
-// The kernels of microkernel.h for any vector length, in the compiler's vector extension. The unnamed
-// namespace keeps each instruction set's copy within its own file.
+// The kernels of microkernel.h for any vector length, in the compiler's vector extension. The
+// unnamed namespace keeps each instruction set's copy within its own file.
 #include "kernels/gemm/microkernel.h"
 
 namespace tiller {

@@ -1,5 +1,5 @@
-// What is particular to the Winograd rows: their blocks and groups of tiles, their error on long sums,
-// and when they are chosen.
+// What is particular to the Winograd rows: their blocks and groups of tiles, their error on long
+// sums, and when they are chosen.
 #include "kernels/conv2d/winograd_transforms.h"
 #include "kernels/gemm/isa.h"
 #include "tests/kernels/conv2d_util.h"

@@ -137,8 +137,8 @@ class Workspace {
 };
 }  // namespace op_detail
 
-/// The row that run() would use: the forced one, else the tuned one, else the last that supports
-/// the arguments and is no peer. Null when there is none.
+/// The row that run() would use: the forced one, else the tuned one, else the last that supports the
+/// arguments and is no peer. Null when there is none.
 template <class Args>
 const Row<Args>* find_row(const Op<Args>& op, const Args& args) {
   const Device device = args.device();

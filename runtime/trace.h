@@ -43,8 +43,8 @@ struct OpEvent {
   std::int64_t end_ns = 0;
   std::int64_t step = -1;   ///< what a StepScope says: the sampler's or trainer's step, else -1
   const char* within = "";  ///< the phase around `phase`: "classifier" for its "backward"; or ""
-  /// The operation itself and its Args, which live as long as on_op() runs: for a sink that wants
-  /// to run the same call again.
+  /// The operation itself and its Args, which live as long as on_op() runs: for a sink that wants to
+  /// run the same call again.
   const OpBase* operation = nullptr;
   const void* args = nullptr;
 };

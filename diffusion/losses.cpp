@@ -30,8 +30,9 @@ Var normal_kl(const Var& mean1, const Var& log_variance1, const Var& mean2,
               const Var& log_variance2) {
   const Var ratio = sub(log_variance1, log_variance2);
   const Var distance = mul(square(sub(mean1, mean2)), exp(affine(log_variance2, -1, 0)));
-  // 0.5 (-1 + lv2 - lv1 + exp(lv1 - lv2) + (m1 - m2)^2 exp(-lv2))
-  return affine(add(sub(exp(ratio), ratio), distance), 0.5, -0.5);
+  // 0.5 (-1 + lv2 - lv1 + exp(lv1 - lv2) + (m1 - m2)^2 exp(-lv2)), summed in this order: near equal
+  // distributions -1 and exp cancel first, and a small distance survives.
+  return affine(add(add(affine(ratio, -1, -1), exp(ratio)), distance), 0.5, 0);
 }
 
 Var discretized_gaussian_log_likelihood(const Var& x, const Var& mean, const Var& log_scale) {

@@ -24,6 +24,12 @@ Sampler::Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide,
       noise_(std::move(noise)),
       x_(start ? start : noise_(0, shape)),
       step_(diffusion.steps() - 1) {
+  // Above 1 the noise can ask for more variance than a step has: sigma^2 > 1 - abar_prev.
+  if (!(options_.eta >= 0 && options_.eta <= 1))
+    fail(ErrorKind::usage, fmt::format("--eta {}: DDIM's eta lies between 0 (deterministic) and 1 "
+                                       "(as noisy as DDPM)",
+                                       options_.eta));
+  TILLER_CHECK(model_, "a sampler needs a model");
   TILLER_CHECK(x_.shape() == shape, "the start noise is {}, not {}", to_string(x_),
                to_string(shape));
   options_.fused = options_.fused && !options_.denoised_fn;
@@ -35,6 +41,7 @@ Sampler::Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide,
 StepOutput Sampler::next() {
   TILLER_CHECK(!done(), "the sampler has finished");
   const NoGrad no_recording;
+  const StepScope step_scope(draw_ - 1);
   const Tensor timestep = diffusion_.timesteps(same_step(step_, x_.dim(0))).to(x_.device());
   Tensor output, gradient;
   {

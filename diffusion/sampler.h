@@ -19,7 +19,7 @@ struct SampleOptions {
   bool ddim = false;
   double eta = 0;  ///< DDIM: 0 deterministic, 1 as noisy as DDPM (Song et al. 2020, eq. 16)
   bool clip = true;
-  DenoisedFn denoised_fn;
+  DenoisedFn denoised_fn{};
   bool fused = true;  ///< use the fused step kernel where it can (no denoised_fn)
 };
 
@@ -42,14 +42,16 @@ StepOutput ddim_step(const GaussianDiffusion& diffusion, const Tensor& model_out
                      const Tensor& x_t, std::int64_t step, const Tensor& gradient,
                      const Tensor& noise, const SampleOptions& options);
 
-/// x_{t+1} from x_t: DDIM's ordinary differential equation run backwards, from picture to noise.
+/// x_{t+1} from x_t: DDIM's ordinary differential equation run backwards, from picture to noise (Song
+/// et al. 2020, section 4.3). Called for step 0, 1, ... Throws Error unless eta is 0.
 StepOutput ddim_reverse_step(const GaussianDiffusion& diffusion, const Tensor& model_output,
                              const Tensor& x_t, std::int64_t step, const SampleOptions& options);
 
 /// From x_T to x_0. `while (!sampler.done()) use(sampler.next());`
 class Sampler {
  public:
-  /// `guide` may be empty. Takes draw 0 from `noise` unless `start` is given.
+  /// `guide` may be empty. Takes draw 0 from `noise` unless `start` is given. Throws Error(usage) for
+  /// an eta outside [0, 1]. `diffusion` must outlive the sampler.
   Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide, SampleOptions options,
           const Shape& shape, NoiseSource noise, const Tensor& start = {});
   bool done() const { return step_ < 0; }

@@ -1,4 +1,5 @@
 // The samplers' steps, as the papers write them.
+#include <algorithm>
 #include <cmath>
 
 #include "diffusion/guidance.h"
@@ -8,19 +9,22 @@ namespace tiller {
 
 namespace {
 
-// PyTorch gathers these as f32 and does the arithmetic below in f32; so do we, for the same
-// rounding.
 struct DdimScalars {
   double sqrt_abar_prev, direction, sigma;
 };
 
+// Of the alphas in T, the dtype of the pictures, because PyTorch gathers them so. The root is taken
+// in f64: with eta = 1 and a coarse schedule its argument is a difference of nearly equal numbers,
+// which in f32 can come out negative.
 template <class T>
 DdimScalars ddim_scalars(double alphas_cumprod, double alphas_cumprod_prev, double eta) {
   const T abar = static_cast<T>(alphas_cumprod);
   const T prev = static_cast<T>(alphas_cumprod_prev);
   const T sigma =
       static_cast<T>(eta) * std::sqrt((1 - prev) / (1 - abar)) * std::sqrt(1 - abar / prev);
-  return {std::sqrt(prev), std::sqrt(1 - prev - sigma * sigma), sigma};
+  const double direction = 1 - static_cast<double>(prev) - static_cast<double>(sigma) * sigma;
+  return {static_cast<T>(std::sqrt(static_cast<double>(prev))),
+          static_cast<T>(std::sqrt(std::max(0.0, direction))), sigma};
 }
 
 DdimScalars ddim_scalars(const Coefficients& k, std::int64_t step, double eta, DType dtype) {
@@ -28,6 +32,12 @@ DdimScalars ddim_scalars(const Coefficients& k, std::int64_t step, double eta, D
   return dtype == DType::f64
              ? ddim_scalars<double>(k.alphas_cumprod[i], k.alphas_cumprod_prev[i], eta)
              : ddim_scalars<float>(k.alphas_cumprod[i], k.alphas_cumprod_prev[i], eta);
+}
+
+const Tensor& need_noise(const Tensor& noise, const Tensor& x_t) {
+  TILLER_CHECK(noise.defined() && noise.shape() == x_t.shape(),
+               "the step's noise is {} where x_t is {}", to_string(noise), to_string(x_t));
+  return noise;
 }
 
 }  // namespace
@@ -41,7 +51,8 @@ StepOutput ddpm_step(const GaussianDiffusion& diffusion, const Tensor& model_out
       diffusion.p_mean_variance(model_output, x_t, steps, options.clip, options.denoised_fn);
   if (gradient) p = condition_mean(p, gradient);
   const Var x_prev =
-      step == 0 ? p.mean : add(p.mean, mul(exp(affine(p.log_variance, 0.5, 0)), noise));
+      step == 0 ? p.mean
+                : add(p.mean, mul(exp(affine(p.log_variance, 0.5, 0)), need_noise(noise, x_t)));
   return {step, x_prev.value(), p.x_start.value(), gradient};
 }
 
@@ -56,12 +67,15 @@ StepOutput ddim_step(const GaussianDiffusion& diffusion, const Tensor& model_out
   const Var epsilon = diffusion.predict_epsilon_from_x_start(x_t, steps, p.x_start);
   const DdimScalars s = ddim_scalars(diffusion.coefficients(), step, options.eta, x_t.dtype());
   const Var mean = add(p.x_start, epsilon, s.sqrt_abar_prev, s.direction);
-  const Var x_prev = step == 0 || s.sigma == 0 ? mean : add(mean, noise, 1, s.sigma);
+  const Var x_prev =
+      step == 0 || s.sigma == 0 ? mean : add(mean, need_noise(noise, x_t), 1, s.sigma);
   return {step, x_prev.value(), p.x_start.value(), gradient};
 }
 
 StepOutput ddim_reverse_step(const GaussianDiffusion& diffusion, const Tensor& model_output,
                              const Tensor& x_t, std::int64_t step, const SampleOptions& options) {
+  TILLER_CHECK(options.eta == 0, "only DDIM with eta 0 can be run backwards, not eta {}",
+               options.eta);
   const NoGrad no_recording;
   const Tensor steps = same_step(step, x_t.dim(0), x_t.device());
   const Prediction p =

@@ -1,5 +1,7 @@
 #include "nn/res_block.h"
 
+#include <memory>
+
 namespace tiller {
 
 ResBlock::ResBlock(const Scope& scope, const TorsoConfig& torso, std::int64_t in, std::int64_t out,
@@ -22,14 +24,20 @@ ResBlock::ResBlock(const Scope& scope, const TorsoConfig& torso, std::int64_t in
 
 Activation ResBlock::forward(const Activation& x, const Activation& skip, const Var& emb) const {
   if (!checkpointed_ || !Tape::current()) return compute(x, skip, emb);
-  // Run again in the backward, the block must see the same options (dropout!) and statistics.
-  const ForwardOptions options = forward_options();
-  return checkpoint(
-      [this, options, x_stats = x.stats, skip_stats = skip.stats](const std::vector<Var>& in) {
+  // Run again in the backward, the block must see the same options (dropout!) and statistics. Its
+  // own output's statistics are handed out of the first run, so that the group norm that follows
+  // computes what it computes without checkpoint, bit for bit.
+  const auto stats = std::make_shared<Tensor>();
+  const Var y = checkpoint(
+      [this, options = forward_options(), x_stats = x.stats, skip_stats = skip.stats,
+       first_run = std::weak_ptr(stats)](const std::vector<Var>& in) {
         const ForwardOptionsGuard guard(options);
-        return compute({in[0], x_stats}, {in[1], skip_stats}, in[2]).x;
+        const Activation out = compute({in[0], x_stats}, {in[1], skip_stats}, in[2]);
+        if (const auto handed = first_run.lock()) *handed = out.stats;
+        return out.x;
       },
       {x.x, skip.x, emb});
+  return {y, *stats};
 }
 
 Activation ResBlock::compute(const Activation& x, const Activation& skip, const Var& emb) const {

@@ -184,7 +184,8 @@ void run(const Op<Args>& op, const Args& args) {
   }
   if (traced) [[unlikely]]
     trace_sink()->on_op({op.name, row.name, device, cost(args), describe(args), current_module(),
-                         current_phase(), begin, now_ns()});
+                         current_phase(), begin, now_ns(), current_step(), enclosing_phase(), &op,
+                         &args});
 }
 
 }  // namespace tiller

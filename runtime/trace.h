@@ -10,6 +10,8 @@
 
 namespace tiller {
 
+class OpBase;
+
 /// What an operation does by its definition: one flop is one +, -, *, / or call of exp, log, sqrt,
 /// tanh, sin, cos, pow or erf; comparisons, casts and index arithmetic count none. Bytes count
 /// every distinct element of each argument once.
@@ -39,6 +41,12 @@ struct OpEvent {
   const char* phase;          ///< "forward", "backward", or what a PhaseScope says
   std::int64_t begin_ns = 0;  ///< steady clock; 0 on meta
   std::int64_t end_ns = 0;
+  std::int64_t step = -1;   ///< what a StepScope says: the sampler's or trainer's step, else -1
+  const char* within = "";  ///< the phase around `phase`: "classifier" for its "backward"; or ""
+  /// The operation itself and its Args, which live as long as on_op() runs: for a sink that wants to
+  /// run the same call again.
+  const OpBase* operation = nullptr;
+  const void* args = nullptr;
 };
 
 struct LaunchEvent {
@@ -75,6 +83,8 @@ struct State {
   TraceLevel level = TraceLevel::off;
   const std::string* module = nullptr;
   const char* phase = "forward";
+  const char* within = "";
+  std::int64_t step = -1;
 };
 extern thread_local State state;
 }  // namespace trace_detail
@@ -85,6 +95,8 @@ inline TraceSink* trace_sink() { return trace_detail::state.sink; }
 /// The key path of the module that is running, "" outside any.
 const std::string& current_module();
 const char* current_phase();
+/// The phase around the current one, "" outside any.
+inline const char* enclosing_phase() { return trace_detail::state.within; }
 
 /// Names the module that runs until the scope dies. `path` must outlive the scope.
 class ModuleScope {
@@ -103,15 +115,38 @@ class ModuleScope {
 /// Names what the program is doing ("unet", "classifier backward", "sampler"). A literal.
 class PhaseScope {
  public:
-  explicit PhaseScope(const char* phase) : previous_(trace_detail::state.phase) {
+  explicit PhaseScope(const char* phase)
+      : previous_(trace_detail::state.phase), previous_within_(trace_detail::state.within) {
+    trace_detail::state.within = previous_;
     trace_detail::state.phase = phase;
   }
-  ~PhaseScope() { trace_detail::state.phase = previous_; }
+  ~PhaseScope() {
+    trace_detail::state.phase = previous_;
+    trace_detail::state.within = previous_within_;
+  }
   PhaseScope(const PhaseScope&) = delete;
   PhaseScope& operator=(const PhaseScope&) = delete;
 
  private:
   const char* previous_;
+  const char* previous_within_;
+};
+
+/// The step of a loop (sampling, training) that is running, -1 outside any.
+inline std::int64_t current_step() { return trace_detail::state.step; }
+
+/// Numbers the step of a loop that runs until the scope dies, from 0.
+class StepScope {
+ public:
+  explicit StepScope(std::int64_t step) : previous_(trace_detail::state.step) {
+    trace_detail::state.step = step;
+  }
+  ~StepScope() { trace_detail::state.step = previous_; }
+  StepScope(const StepScope&) = delete;
+  StepScope& operator=(const StepScope&) = delete;
+
+ private:
+  std::int64_t previous_;
 };
 
 /// Nanoseconds of the steady clock.

@@ -1,5 +1,7 @@
 #include "tools/network.h"
 
+#include <nlohmann/json.hpp>
+
 #include "runtime/error.h"
 #include "tools/flags/architecture.h"
 
@@ -29,6 +31,19 @@ Network build(const Inference& inference, ParameterSource& source) {
   return network;
 }
 
+// Names beyond or short of the network's classes are no names of its classes.
+std::vector<std::string> class_names(const Checkpoint& checkpoint, std::int64_t num_classes) {
+  const auto stored = checkpoint.metadata().find("tiller.classes");
+  if (stored == checkpoint.metadata().end()) return {};
+  const auto json = nlohmann::json::parse(stored->second, nullptr, false);
+  std::vector<std::string> names;
+  if (json.is_array())
+    for (const auto& entry : json)
+      if (entry.is_string()) names.push_back(entry.get<std::string>());
+  if (static_cast<std::int64_t>(names.size()) != num_classes) return {};
+  return names;
+}
+
 Network open(const std::string& path, const Flags& flags, Device device, bool classifier) {
   const Checkpoint checkpoint = Checkpoint::open(path);
   const Inference inference = infer(checkpoint, given_network_flags(flags));
@@ -48,6 +63,7 @@ Network load_network(const Checkpoint& checkpoint, const Inference& inference, D
   const auto source = load_parameters(checkpoint, DType::f32, device);
   Network network = build(inference, *source);
   network.path = checkpoint.path();
+  network.class_names = class_names(checkpoint, network.num_classes());
   return network;
 }
 

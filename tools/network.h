@@ -19,6 +19,9 @@ struct Network {
   std::unique_ptr<UNet> unet;
   std::unique_ptr<Classifier> classifier;
   std::vector<std::string> warnings;  ///< NaN weights and the like
+  /// The classes' names by number, where the checkpoint has them (metadata tiller.classes, a JSON
+  /// array of texts), else empty.
+  std::vector<std::string> class_names;
 
   std::int64_t image_size() const;
   std::int64_t num_classes() const;

@@ -131,7 +131,10 @@ class Plan {
       });
       run_gemm(gemm);
     }
-    if (p_.stats) merge_moments(gemms_, p_.stats);
+    if (!p_.stats) return;
+    std::vector<Moments> phases;
+    for (const Gemm& gemm : gemms_) phases.push_back(moments_of(gemm));
+    merge_moments(phases, p_.stats);
   }
 
  private:
@@ -151,6 +154,8 @@ class Plan {
                                gemm.panel_columns()));
     gemm.segments =
         static_cast<std::int64_t>(phases_.back().offsets.size() * sources_.size() + skips_.size());
+    for (const std::vector<Tensor>* list : {&p_.sources, &p_.skips})
+      for (const Tensor& t : *list) gemm.row_floats += t.cols();
     gemm.dtype = p_.y0.dtype();
     gemm.y0 = p_.y0;
     gemm.y1 = p_.y1;

@@ -1,8 +1,11 @@
 #include "kernels/conv2d/rows.h"
 
 #include "kernels/conv2d/indirect.h"
+#include "kernels/conv2d/peer.h"
 #include "kernels/conv2d/reference.h"
+#include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/isa.h"
+#include "kernels/row_table.h"
 #include "kernels/rows_cuda.h"
 
 namespace tiller {
@@ -27,7 +30,7 @@ void run_wgrad(const Conv2dWgradArgs& args, void*, Stream) {
 }  // namespace
 
 std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
-  static const Row<Conv2dFwdArgs> cpu[] = {
+  static const Row<Conv2dFwdArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_fwd},
       {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_indirect_supports<Avx2, Conv2dFwdArgs>,
@@ -36,13 +39,21 @@ std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
        conv2d_indirect_supports<Avx512, Conv2dFwdArgs>,
        conv2d_indirect_workspace<Avx512, Conv2dFwdArgs>,
        conv2d_indirect_run<Avx512, Conv2dFwdArgs>},
+      {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx2, Conv2dFwdArgs>, conv2d_winograd_run<Avx2, Conv2dFwdArgs>},
+      {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx512, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx512, Conv2dFwdArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<Conv2dFwdArgs> cpu(own, conv2d_fwd_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<Conv2dFwdArgs>(device);
 }
 
 std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
-  static const Row<Conv2dDgradArgs> cpu[] = {
+  static const Row<Conv2dDgradArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_dgrad},
       {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_indirect_supports<Avx2, Conv2dDgradArgs>,
@@ -52,13 +63,22 @@ std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
        conv2d_indirect_supports<Avx512, Conv2dDgradArgs>,
        conv2d_indirect_workspace<Avx512, Conv2dDgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dDgradArgs>},
+      {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx2, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx2, Conv2dDgradArgs>},
+      {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx512, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx512, Conv2dDgradArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<Conv2dDgradArgs> cpu(own, conv2d_dgrad_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<Conv2dDgradArgs>(device);
 }
 
 std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
-  static const Row<Conv2dWgradArgs> cpu[] = {
+  static const Row<Conv2dWgradArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_wgrad},
       {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_indirect_supports<Avx2, Conv2dWgradArgs>,
@@ -69,8 +89,26 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
        conv2d_indirect_workspace<Avx512, Conv2dWgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dWgradArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<Conv2dWgradArgs> cpu(own, conv2d_wgrad_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<Conv2dWgradArgs>(device);
+}
+
+namespace {
+
+template <class Args>
+const char* direct_unless_winograd_pays(const Args& args, DeviceType device) {
+  if (device != DeviceType::cpu || winograd_pays(args)) return nullptr;
+  return Avx512::available() ? "v2_indirect_avx512" : "v1_indirect";
+}
+
+}  // namespace
+
+const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device) {
+  return direct_unless_winograd_pays(args, device);
+}
+const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device) {
+  return direct_unless_winograd_pays(args, device);
 }
 
 }  // namespace tiller

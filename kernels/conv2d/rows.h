@@ -8,4 +8,8 @@ std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device);
 std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device);
 std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device);
 
+/// The row to prefer on the CPU, null for the last that supports the arguments.
+const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device);
+const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device);
+
 }  // namespace tiller

@@ -45,7 +45,7 @@ Cost cost(const DropoutArgs& args) {
 }
 
 std::string describe(const DropoutArgs& args) {
-  return fmt::format("x {}, p={}", to_string(args.x), args.p);
+  return fmt::format("x {}, p={}, layer {}", to_string(args.x), args.p, args.layer);
 }
 
 const Op<DropoutArgs> dropout_fwd("dropout_fwd", rows);

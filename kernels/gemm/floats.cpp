@@ -16,6 +16,14 @@ const std::byte* row_bytes(const Tensor& t, std::int64_t row) {
          static_cast<std::size_t>(row * t.row_stride()) * size_of(t.dtype());
 }
 
+// A tile walks along up to 14 rows at once. Rows a multiple of 4096 bytes apart share one set of an
+// L1 cache of 64 sets and push each other out of its 8 or 12 ways: a quarter of the speed is lost.
+bool meets_in_one_set(std::int64_t stride) { return stride % 1024 == 0; }
+
+std::int64_t copied_stride(const Tensor& t) {
+  return meets_in_one_set(t.cols()) ? t.cols() + 16 : t.cols();
+}
+
 }  // namespace
 
 void to_floats(const void* from, DType dtype, std::int64_t count, float* to) {
@@ -58,24 +66,27 @@ void from_floats(const float* from, std::int64_t count, DType dtype, void* to) {
 
 FloatRows float_rows(const Tensor& t, Arena& arena) {
   if (!t) return {};
-  if (t.dtype() == DType::f32) return {static_cast<const float*>(t.raw()), t.row_stride()};
-  float* copy = arena.take<float>(t.numel());
+  if (t.dtype() == DType::f32 && !meets_in_one_set(t.row_stride()))
+    return {static_cast<const float*>(t.raw()), t.row_stride()};
+  const std::int64_t stride = copied_stride(t);
+  float* copy = arena.take<float>(t.rows() * stride);
   if (!arena.measuring())
     launch("to_floats", t.rows(), [&](std::int64_t row) {
-      to_floats(row_bytes(t, row), t.dtype(), t.cols(), copy + row * t.cols());
+      to_floats(row_bytes(t, row), t.dtype(), t.cols(), copy + row * stride);
     });
-  return {copy, t.cols()};
+  return {copy, stride};
 }
 
 FloatRows silu_rows(const Tensor& t, Arena& arena) {
-  float* copy = arena.take<float>(t.numel());
+  const std::int64_t stride = copied_stride(t);
+  float* copy = arena.take<float>(t.rows() * stride);
   if (!arena.measuring())
     launch("silu_rows", t.rows(), [&](std::int64_t row) {
-      float* to = copy + row * t.cols();
+      float* to = copy + row * stride;
       to_floats(row_bytes(t, row), t.dtype(), t.cols(), to);
       for (std::int64_t c = 0; c < t.cols(); ++c) to[c] = to[c] / (1 + std::exp(-to[c]));
     });
-  return {copy, t.cols()};
+  return {copy, stride};
 }
 
 }  // namespace tiller

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/gemm/finish.h"
 #include "kernels/gemm/floats.h"
 #include "runtime/parallel.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 constexpr std::int64_t kBlockTiles = 16;          // tiles of a task
 constexpr std::int64_t kPanelBytes = 256 * 1024;  // of packed weights that stay in the cache
-constexpr std::int64_t kMaxColumns = 32;          // of a panel
+constexpr std::int64_t kBlockBytes = 512 * 1024;  // of a block's rows that stay beside them
 
 // The reduction cut into stretches whose packed weights fit the cache.
 std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
@@ -35,6 +36,15 @@ std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
   return cuts;
 }
 
+// Tiles of a task: as many as the cache holds, fewer when there would be too few tasks for all
+// threads.
+std::int64_t tiles_per_block(const Gemm& gemm) {
+  const std::int64_t tile_bytes = gemm.kernels->rows * gemm.row_floats * 4;
+  const std::int64_t cached = std::clamp<std::int64_t>(kBlockBytes / tile_bytes, 4, kBlockTiles);
+  const std::int64_t wanted = 4 * threads();
+  return std::clamp<std::int64_t>(gemm.all_tiles() * gemm.panels() / wanted, 1, cached);
+}
+
 std::byte* bytes_of(const Tensor& t) { return static_cast<std::byte*>(t.raw()); }
 
 // What happens to a finished tile: bias, residual, rounding, the stores, its moments.
@@ -53,6 +63,10 @@ class Epilogue {
       float* values = c + i * width;
       RowMap::Place place{first_row + i, 0};
       if (!gemm_.map.identity() || gemm_.residual_up2x) place = gemm_.map(first_row + i);
+      if (used == width && gemm_.dtype == DType::f32 && first + width <= gemm_.y0.cols()) {
+        finish(place, first, values);
+        continue;
+      }
       if (gemm_.bias)
         for (std::int64_t k = 0; k < width; ++k) values[k] += gemm_.bias[first + k];
       if (gemm_.residual) add_residual(place, first, used, values);
@@ -67,12 +81,23 @@ class Epilogue {
   }
 
  private:
+  void finish(const RowMap::Place& place, std::int64_t first, float* values) const {
+    static constexpr float kZeros[kMaxPanelColumns] = {};
+    const float* bias = gemm_.bias ? gemm_.bias + first : kZeros;
+    const float* residual = nullptr;
+    if (gemm_.residual)
+      residual = static_cast<const float*>(gemm_.residual.raw()) + first +
+                 (gemm_.residual_up2x ? place.half_row : place.row) * gemm_.residual.row_stride();
+    float* y = static_cast<float*>(gemm_.y0.raw()) + place.row * gemm_.y0.row_stride() + first;
+    finish_row(gemm_.panel_columns(), values, bias, residual, y);
+  }
+
   void add_residual(const RowMap::Place& place, std::int64_t first, std::int64_t used,
                     float* values) const {
     const std::int64_t row = gemm_.residual_up2x ? place.half_row : place.row;
     const std::byte* from =
         bytes_of(gemm_.residual) + (row * gemm_.residual.row_stride() + first) * size_;
-    float converted[kMaxColumns];
+    float converted[kMaxPanelColumns];
     const float* residual = reinterpret_cast<const float*>(from);
     if (gemm_.dtype != DType::f32) {
       to_floats(from, gemm_.dtype, used, converted);
@@ -92,18 +117,8 @@ class Epilogue {
   void write_moments(std::int64_t tile, std::int64_t first, std::int64_t rows,
                      const float* c) const {
     const std::int64_t width = gemm_.panel_columns(), padded = gemm_.padded_columns();
-    float mean[kMaxColumns] = {}, m2[kMaxColumns] = {};
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t k = 0; k < width; ++k) mean[k] += c[i * width + k];
-    for (std::int64_t k = 0; k < width; ++k) mean[k] /= static_cast<float>(rows);
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t k = 0; k < width; ++k) {
-        const float d = c[i * width + k] - mean[k];
-        m2[k] += d * d;
-      }
     float* to = gemm_.moments + tile * 2 * padded + first;
-    std::copy(mean, mean + width, to);
-    std::copy(m2, m2 + width, to + padded);
+    row_moments(c, width, rows, width, to, to + padded);
   }
 
   const Gemm& gemm_;
@@ -117,19 +132,15 @@ void run_gemm(const Gemm& gemm) {
   const std::int64_t all_tiles = gemm.all_tiles(), panels = gemm.panels();
   if (all_tiles == 0) return;
   const std::vector<std::vector<GemmRun>> cuts = cut_runs(gemm);
-  // Blocks are smaller when there would be too few tasks for all threads.
-  const std::int64_t wanted = 4 * threads();
-  const std::int64_t per_block =
-      std::clamp<std::int64_t>(all_tiles * panels / wanted, 1, kBlockTiles);
+  const std::int64_t per_block = tiles_per_block(gemm);
   const std::int64_t blocks = (all_tiles + per_block - 1) / per_block;
   const std::int64_t tile_floats = gemm.kernels->rows * gemm.panel_columns();
   const TileKernel* kernels = gemm.narrow ? gemm.kernels->narrow : gemm.kernels->tile;
   const Tiles tiles = gemm.tiles();
   const Epilogue epilogue(gemm);
-  // Panel by panel, so that a thread's run of tasks shares its weights.
-  launch("gemm", panels * blocks, [&](std::int64_t task) {
-    alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxColumns];
-    const std::int64_t panel = task / blocks, first = task % blocks * per_block;
+  launch_dynamic("gemm", panels * blocks, [&](std::int64_t task) {
+    alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxPanelColumns];
+    const std::int64_t panel = task % panels, first = task / panels * per_block;
     const std::int64_t last = std::min(first + per_block, all_tiles);
     for (std::size_t cut = 0; cut < cuts.size(); ++cut)
       for (std::int64_t tile = first; tile < last; ++tile) {
@@ -142,36 +153,12 @@ void run_gemm(const Gemm& gemm) {
   });
 }
 
-void merge_moments(std::span<const Gemm> phases, const Tensor& stats) {
-  const std::int64_t columns = stats.dim(1);
-  constexpr std::int64_t kStrip = 64;
-  const std::int64_t strips = (columns + kStrip - 1) / kStrip;
-  launch("merge_moments", stats.dim(0) * strips, [&](std::int64_t task) {
-    const std::int64_t n = task / strips, begin = task % strips * kStrip;
-    const std::int64_t end = std::min(begin + kStrip, columns);
-    float mean[kStrip] = {}, m2[kStrip] = {};
-    float count = 0;
-    for (const Gemm& phase : phases) {
-      const Tiles tiles = phase.tiles();
-      const std::int64_t padded = phase.padded_columns();
-      for (std::int64_t t = 0; t < tiles.count; ++t) {
-        const float* from = phase.moments + (n * tiles.count + t) * 2 * padded;
-        const auto more = static_cast<float>(tiles.rows(t));
-        const float share = more / (count + more);
-        for (std::int64_t k = begin; k < end; ++k) {
-          const float d = from[k] - mean[k - begin];
-          mean[k - begin] += d * share;
-          m2[k - begin] += from[padded + k] + d * d * (count * share);
-        }
-        count += more;
-      }
-    }
-    float* to = static_cast<float*>(stats.raw()) + (n * columns + begin) * 2;
-    for (std::int64_t k = 0; k < end - begin; ++k) {
-      to[2 * k] = mean[k];
-      to[2 * k + 1] = m2[k];
-    }
-  });
+Moments moments_of(const Gemm& gemm) {
+  Moments moments{gemm.moments, gemm.padded_columns(), {}};
+  const Tiles tiles = gemm.tiles();
+  for (std::int64_t t = 0; t < tiles.count; ++t)
+    moments.counts.push_back(static_cast<float>(tiles.rows(t)));
+  return moments;
 }
 
 }  // namespace tiller

@@ -3,16 +3,18 @@
 //
 //   y[row, k] = bias[k] + residual[row, k] + sum over segments s, l: a(row, s)[l] * b[s][l][k]
 //
-// a(row, s) is a pointer (microkernel.h says why). Rows are cut into tiles, columns into panels; one
-// task computes one panel for a block of tiles, so that the panel's weights stay in the cache while
-// the block's rows pass. Every element of y is one chain of fused multiply-adds in the same order,
-// whatever the tiling: results depend neither on the number of threads nor on the batch.
+// a(row, s) is a pointer (microkernel.h says why). Rows are cut into tiles, columns into panels;
+// one task computes one panel for a block of tiles. Tasks go panel by panel through one block after
+// the other: the block's rows stay in the L2 cache while the weights pass, and a stretch of a
+// panel's weights stays there while the block's tiles pass. Every element of y is one chain of
+// fused multiply-adds in the same order, whatever the tiling: results depend neither on the number
+// of threads nor on the batch.
 #include <algorithm>
-#include <span>
 #include <vector>
 
 #include "kernels/gemm/arena.h"
 #include "kernels/gemm/microkernel.h"
+#include "kernels/gemm/moments.h"
 #include "runtime/tensor.h"
 
 namespace tiller {
@@ -27,8 +29,8 @@ struct Tiles {
   std::int64_t rows(std::int64_t tile) const { return begin(tile + 1) - begin(tile); }
 };
 
-/// Where rows of the product lie in y: an image of height x width holds every pixel of y's height_y x
-/// width_y that lies step_down and step_across apart, from (top, left) on.
+/// Where rows of the product lie in y: an image of height x width holds every pixel of y's height_y
+/// x width_y that lies step_down and step_across apart, from (top, left) on.
 struct RowMap {
   std::int64_t height, width;      ///< of the product's image
   std::int64_t height_y, width_y;  ///< of y's
@@ -53,6 +55,7 @@ struct Gemm {
   std::int64_t image_rows;    ///< rows of each
   std::int64_t columns;       ///< K
   std::int64_t segments;      ///< pointers per row
+  std::int64_t row_floats;    ///< distinct elements that a row brings into the cache
   std::vector<GemmRun> runs;  ///< the reduction, in order
 
   DType dtype;        ///< of outputs and residual
@@ -85,8 +88,7 @@ void fill_tile_pointers(const Gemm& gemm, std::int64_t tile, const F& pointers) 
 
 void run_gemm(const Gemm& gemm);
 
-/// Merges the tiles' moments of several products (the phases of one output, each with as many images)
-/// into stats [N,K,2], in a fixed order (Chan, Golub & LeVeque 1979).
-void merge_moments(std::span<const Gemm> phases, const Tensor& stats);
+/// The moments that a product left in its workspace, tile by tile, for merge_moments().
+Moments moments_of(const Gemm& gemm);
 
 }  // namespace tiller

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/gemm/arena.h"
 #include "kernels/gemm/floats.h"
@@ -12,7 +13,8 @@ namespace tiller {
 
 namespace {
 
-constexpr std::int64_t kChunk = 256;  // rows summed in registers
+constexpr std::int64_t kChunk = 256;   // rows summed in registers
+constexpr std::int64_t kTogether = 8;  // panels that share a pass over dy
 constexpr std::int64_t kMaxColumns = 32;
 
 // One panel of columns of one segment.
@@ -23,11 +25,13 @@ struct Panel {
 };
 
 struct Layout {
-  float* dy;  // [tiles of K][m][rows of the tile]
+  float* dy;           // [tiles of K][m][rows of the tile]
+  std::int32_t* rows;  // [segments][m]: row of the sources, or -1
   std::size_t bytes;
   Layout(const Outer& outer, void* workspace) {
     Arena arena(workspace);
     dy = arena.take<float>(outer.dy.numel());
+    rows = arena.take<std::int32_t>(outer.segments * outer.dy.rows());
     bytes = arena.used();
   }
 };
@@ -35,6 +39,15 @@ struct Layout {
 const std::byte* element(const Tensor& t, std::int64_t row, std::int64_t column) {
   return static_cast<const std::byte*>(t.raw()) +
          static_cast<std::size_t>(row * t.row_stride() + column) * size_of(t.dtype());
+}
+
+// Copies a short row; a call per 14 numbers would cost more than the numbers.
+void read_row(const Tensor& t, std::int64_t row, std::int64_t column, std::int64_t count,
+              float* to) {
+  const std::byte* from = element(t, row, column);
+  if (t.dtype() != DType::f32) return to_floats(from, t.dtype(), count, to);
+  const auto* values = reinterpret_cast<const float*>(from);
+  for (std::int64_t k = 0; k < count; ++k) to[k] = values[k];
 }
 
 // dy's columns cut into tiles, each a dense [m][rows]; and dbias, the sum of its columns.
@@ -48,7 +61,7 @@ void pack_dy(const Outer& outer, const Tiles& tiles, float* to) {
       float sum[kMaxTileRows] = {};
       for (std::int64_t i = begin; i < std::min(begin + kChunk, m); ++i) {
         float* values = packed + i * rows;
-        to_floats(element(outer.dy, i, first), outer.dy.dtype(), rows, values);
+        read_row(outer.dy, i, first, rows, values);
         for (std::int64_t k = 0; k < rows; ++k) sum[k] += values[k];
       }
       for (std::int64_t k = 0; k < rows; ++k) total[k] += sum[k];
@@ -57,20 +70,41 @@ void pack_dy(const Outer& outer, const Tiles& tiles, float* to) {
   });
 }
 
-// x's rows [begin, begin + length) of a panel: [length][width], zeros beyond its channels.
-void pack_x(const Outer& outer, const Panel& panel, std::int64_t begin, std::int64_t length,
+// x's rows of a panel, as `rows` names them: [length][width], zeros beyond its channels.
+void pack_x(const Outer& outer, const Panel& panel, const std::int32_t* rows, std::int64_t length,
             std::int64_t width, float* to) {
   const Tensor& x = panel.source->x;
+  constexpr std::int64_t kFull = 32;
+  if (x.dtype() == DType::f32 && panel.used == kFull && width == kFull && !outer.silu) {
+    const float* base = static_cast<const float*>(x.raw()) + panel.begin;
+    for (std::int64_t i = 0; i < length; ++i, to += kFull) {
+      if (rows[i] < 0)
+        std::fill_n(to, kFull, 0.0f);
+      else
+        std::memcpy(to, base + rows[i] * x.row_stride(), kFull * sizeof(float));
+    }
+    return;
+  }
   for (std::int64_t i = 0; i < length; ++i, to += width) {
-    const std::int64_t row = outer.row(begin + i, panel.segment);
-    if (row < 0) {
+    if (rows[i] < 0) {
       std::fill(to, to + width, 0.0f);
       continue;
     }
-    to_floats(element(x, row, panel.begin), x.dtype(), panel.used, to);
+    read_row(x, rows[i], panel.begin, panel.used, to);
     if (outer.silu)
       for (std::int64_t c = 0; c < panel.used; ++c) to[c] = to[c] / (1 + std::exp(-to[c]));
     std::fill(to + panel.used, to + width, 0.0f);
+  }
+}
+
+// Adds a tile's sums to dw, or begins it.
+void add_sums(const float* sum, std::int64_t width, std::int64_t rows, std::int64_t used,
+              bool begin, float* to, std::int64_t stride) {
+  for (std::int64_t k = 0; k < rows; ++k, sum += width, to += stride) {
+    if (begin)
+      for (std::int64_t c = 0; c < used; ++c) to[c] = sum[c];
+    else
+      for (std::int64_t c = 0; c < used; ++c) to[c] += sum[c];
   }
 }
 
@@ -83,6 +117,10 @@ void run_outer(const Outer& outer, void* workspace) {
   const std::int64_t m = outer.dy.rows(), outputs = outer.dy.cols();
   const Tiles tiles(outputs, outer.kernels->rows);
   pack_dy(outer, tiles, layout.dy);
+  launch("outer_rows", outer.segments, [&](std::int64_t segment) {
+    for (std::int64_t i = 0; i < m; ++i)
+      layout.rows[segment * m + i] = static_cast<std::int32_t>(outer.row(i, segment));
+  });
 
   std::int64_t channels = 0, widest = 0;
   for (const OuterSource& source : outer.sources) {
@@ -98,32 +136,31 @@ void run_outer(const Outer& outer, void* workspace) {
       for (std::int64_t c = 0; c < source.x.cols(); c += width)
         panels.push_back({s, &source, c, std::min(width, source.x.cols() - c)});
 
-  // A task is one panel for a group of tiles: all of them, unless that leaves threads idle.
+  // A task is a few panels for all tiles (for a group of tiles, where that leaves threads idle): a
+  // chunk of dy, once in the cache, meets all of them.
   const auto count = static_cast<std::int64_t>(panels.size());
+  const std::int64_t wanted = 4 * threads();
+  const std::int64_t together = std::clamp<std::int64_t>(count / wanted, 1, kTogether);
+  const std::int64_t tasks = (count + together - 1) / together;
   const std::int64_t groups =
-      std::clamp<std::int64_t>((4 * threads() + count - 1) / count, 1, tiles.count);
+      std::clamp<std::int64_t>((wanted + tasks - 1) / tasks, 1, tiles.count);
   const Tiles grouped(tiles.count, (tiles.count + groups - 1) / groups);
   auto* dw = static_cast<float*>(outer.dw.raw());
-  launch("outer", count * grouped.count, [&](std::int64_t task) {
+  launch_dynamic("outer", tasks * grouped.count, [&](std::int64_t task) {
     alignas(64) float x[kChunk * kMaxColumns];
     alignas(64) float sum[kMaxTileRows * kMaxColumns];
-    const Panel& panel = panels[static_cast<std::size_t>(task / grouped.count)];
-    const std::int64_t group = task % grouped.count;
+    const std::int64_t group = task % grouped.count, panel = task / grouped.count * together;
     const std::int64_t stride = outer.segments * channels;
-    float* to = dw + panel.segment * channels + panel.source->column + panel.begin;
     for (std::int64_t begin = 0; begin == 0 || begin < m; begin += kChunk) {
       const std::int64_t length = std::min(kChunk, m - begin);
-      pack_x(outer, panel, begin, length, width, x);
-      for (std::int64_t t = grouped.begin(group); t < grouped.begin(group + 1); ++t) {
-        const std::int64_t first = tiles.begin(t), rows = tiles.rows(t);
-        kernels[rows](length, layout.dy + first * m + begin * rows, x, sum);
-        for (std::int64_t k = 0; k < rows; ++k) {
-          float* row = to + (first + k) * stride;
-          const float* add = sum + k * width;
-          if (begin == 0)
-            std::copy(add, add + panel.used, row);
-          else
-            for (std::int64_t c = 0; c < panel.used; ++c) row[c] += add[c];
+      for (std::int64_t p = panel; p < std::min(panel + together, count); ++p) {
+        const Panel& at = panels[static_cast<std::size_t>(p)];
+        float* to = dw + at.segment * channels + at.source->column + at.begin;
+        pack_x(outer, at, layout.rows + at.segment * m + begin, length, width, x);
+        for (std::int64_t t = grouped.begin(group); t < grouped.begin(group + 1); ++t) {
+          const std::int64_t first = tiles.begin(t), rows = tiles.rows(t);
+          kernels[rows](length, layout.dy + first * m + begin * rows, x, sum);
+          add_sums(sum, width, rows, at.used, begin == 0, to + first * stride, stride);
         }
       }
     }

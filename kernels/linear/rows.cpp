@@ -1,8 +1,10 @@
 #include "kernels/linear/rows.h"
 
 #include "kernels/gemm/isa.h"
+#include "kernels/linear/peer.h"
 #include "kernels/linear/reference.h"
 #include "kernels/linear/tiled.h"
+#include "kernels/row_table.h"
 #include "kernels/rows_cuda.h"
 
 namespace tiller {
@@ -27,7 +29,7 @@ void run_wgrad(const LinearWgradArgs& args, void*, Stream) {
 }  // namespace
 
 std::span<const Row<LinearFwdArgs>> linear_fwd_rows(DeviceType device) {
-  static const Row<LinearFwdArgs> cpu[] = {
+  static const Row<LinearFwdArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_fwd},
       {"v1_tiled", DeviceType::cpu, Math::f32, RowKind::fast,
        linear_tiled_supports<Avx2, LinearFwdArgs>, linear_tiled_workspace<Avx2, LinearFwdArgs>,
@@ -36,12 +38,13 @@ std::span<const Row<LinearFwdArgs>> linear_fwd_rows(DeviceType device) {
        linear_tiled_supports<Avx512, LinearFwdArgs>, linear_tiled_workspace<Avx512, LinearFwdArgs>,
        linear_tiled_run<Avx512, LinearFwdArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<LinearFwdArgs> cpu(own, linear_fwd_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<LinearFwdArgs>(device);
 }
 
 std::span<const Row<LinearDgradArgs>> linear_dgrad_rows(DeviceType device) {
-  static const Row<LinearDgradArgs> cpu[] = {
+  static const Row<LinearDgradArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_dgrad},
       {"v1_tiled", DeviceType::cpu, Math::f32, RowKind::fast,
        linear_tiled_supports<Avx2, LinearDgradArgs>, linear_tiled_workspace<Avx2, LinearDgradArgs>,
@@ -50,12 +53,13 @@ std::span<const Row<LinearDgradArgs>> linear_dgrad_rows(DeviceType device) {
        linear_tiled_supports<Avx512, LinearDgradArgs>,
        linear_tiled_workspace<Avx512, LinearDgradArgs>, linear_tiled_run<Avx512, LinearDgradArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<LinearDgradArgs> cpu(own, linear_dgrad_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<LinearDgradArgs>(device);
 }
 
 std::span<const Row<LinearWgradArgs>> linear_wgrad_rows(DeviceType device) {
-  static const Row<LinearWgradArgs> cpu[] = {
+  static const Row<LinearWgradArgs> own[] = {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_wgrad},
       {"v1_tiled", DeviceType::cpu, Math::f32, RowKind::fast,
        linear_tiled_supports<Avx2, LinearWgradArgs>, linear_tiled_workspace<Avx2, LinearWgradArgs>,
@@ -64,7 +68,8 @@ std::span<const Row<LinearWgradArgs>> linear_wgrad_rows(DeviceType device) {
        linear_tiled_supports<Avx512, LinearWgradArgs>,
        linear_tiled_workspace<Avx512, LinearWgradArgs>, linear_tiled_run<Avx512, LinearWgradArgs>},
   };
-  if (device == DeviceType::cpu) return cpu;
+  static const RowTable<LinearWgradArgs> cpu(own, linear_wgrad_peers());
+  if (device == DeviceType::cpu) return cpu.rows();
   return device_rows<LinearWgradArgs>(device);
 }
 

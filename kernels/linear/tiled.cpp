@@ -37,6 +37,7 @@ class Plan {
     gemm_.images = 1;
     gemm_.image_rows = p_.y.rows();
     gemm_.segments = 1;
+    gemm_.row_floats = p_.x.cols();
     gemm_.dtype = p_.y.dtype();
     gemm_.y0 = p_.y;
     gemm_.residual = p_.residual;

@@ -16,6 +16,9 @@ namespace tiller {
 
 namespace {
 
+constexpr int kAttempts = 100;  // at a name that no other file has
+constexpr const char* kDescriptors = "/proc/self/fd";
+
 [[noreturn]] void refuse(const std::string& path, int reason) {
   std::string hint;
   if (reason == ENOENT) hint = " (the folder does not exist)";
@@ -52,14 +55,42 @@ AtomicFile::AtomicFile(std::string path) : path_(resolve_link(path)) {
     if (descriptor_ < 0) refuse(path_, errno);
     return;
   }
-  static std::atomic<unsigned> counter{0};
-  for (int attempt = 0; descriptor_ < 0; ++attempt) {
-    temporary_ = fmt::format("{}.tmp-{}-{}", path_, getpid(), counter++);
-    descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor_ < 0 && (errno != EEXIST || attempt == 100)) refuse(path_, errno);
+  if (!open_unnamed()) {
+    for (int attempt = 0; descriptor_ < 0; ++attempt) {
+      temporary_ = temporary_name();
+      descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (descriptor_ < 0 && (errno != EEXIST || attempt == kAttempts)) refuse(path_, errno);
+    }
   }
   // A file that is replaced keeps its permissions.
   if (exists) (void)!fchmod(descriptor_, status.st_mode & 07777);
+}
+
+std::string AtomicFile::temporary_name() const {
+  static std::atomic<unsigned> counter{0};
+  return fmt::format("{}.tmp-{}-{}", path_, getpid(), counter++);
+}
+
+// Linux can write a file that has no name until it is whole: not even a kill leaves anything behind.
+// Some file systems cannot, and /proc is needed to give the name.
+bool AtomicFile::open_unnamed() {
+  if (access(kDescriptors, X_OK) != 0) return false;
+  descriptor_ = open(folder_of(path_).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+  unnamed_ = descriptor_ >= 0;
+  return unnamed_;
+}
+
+void AtomicFile::give_temporary_name() {
+  const std::string unnamed = fmt::format("{}/{}", kDescriptors, descriptor_);
+  for (int attempt = 0; unnamed_; ++attempt) {
+    const std::string name = temporary_name();
+    if (linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+      temporary_ = name;
+      unnamed_ = false;
+    } else if (errno != EEXIST || attempt == kAttempts) {
+      refuse(path_, errno);
+    }
+  }
 }
 
 AtomicFile::~AtomicFile() {
@@ -99,6 +130,7 @@ void AtomicFile::commit() {
   // Without fsync a crash after the rename could leave an empty file under the final name. Devices
   // and pipes answer EINVAL.
   if (fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) refuse(path_, errno);
+  give_temporary_name();
   const int closed = close(descriptor_);
   descriptor_ = -1;
   if (closed != 0) refuse(path_, errno);

@@ -5,8 +5,9 @@
 
 namespace tiller {
 
-/// A file that appears whole or not at all: written under a temporary name in the same folder, then
-/// fsync and rename. Destroyed before commit(), it leaves nothing. Throws Error(failed) with the
+/// A file that appears whole or not at all: written without a name (or, where the file system cannot
+/// do that, under a temporary one) in the same folder, then fsync and rename. Destroyed before
+/// commit(), it leaves nothing. Throws Error(failed) with the
 /// system's reason (disk full, no permission, missing folder).
 class AtomicFile {
  public:
@@ -23,8 +24,13 @@ class AtomicFile {
   void commit();
 
  private:
+  std::string temporary_name() const;
+  bool open_unnamed();
+  void give_temporary_name();
+
   std::string path_, temporary_;
   int descriptor_ = -1;
+  bool unnamed_ = false;  // whether the open file has no name yet
   std::size_t position_ = 0;
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <map>
 
 #include "runtime/files/npy.h"
 #include "runtime/files/zip_directory.h"
@@ -172,6 +171,10 @@ NpzReader NpzReader::parse(std::shared_ptr<const MappedFile> file) {
 NpzReader NpzReader::open(const std::string& path) { return parse(MappedFile::open(path)); }
 
 const std::vector<ArrayInfo>& NpzReader::arrays() const { return impl_->arrays; }
+
+const std::map<std::string, std::string>& NpzReader::unreadable() const {
+  return impl_->unsupported;
+}
 
 bool NpzReader::contains(std::string_view name) const {
   return std::any_of(impl_->arrays.begin(), impl_->arrays.end(),

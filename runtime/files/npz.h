@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,6 +33,8 @@ class NpzReader {
   static NpzReader parse(std::shared_ptr<const MappedFile> file);
   const std::vector<ArrayInfo>& arrays() const;
   bool contains(std::string_view name) const;
+  /// Arrays that are there but cannot be read (text, objects, complex numbers), and why.
+  const std::map<std::string, std::string>& unreadable() const;
   const ArrayInfo& info(std::string_view name) const;  ///< throws, naming the members there are
   /// The whole array, in C order, on the host.
   Tensor read(std::string_view name) const;

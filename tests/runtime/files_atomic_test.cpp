@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <csignal>
 
@@ -35,6 +37,24 @@ TEST(AtomicFile, AppearsWholeOrNotAtAll) {
   { AtomicFile(folder / "a").write("lost"); }
   EXPECT_EQ(text_of(folder / "a"), "hello World");
   EXPECT_EQ(folder.entries(), 1u);
+}
+
+// Killed in the middle, as by Ctrl-C: no destructor runs.
+TEST(AtomicFile, AKilledProgramLeavesNothing) {
+  const TemporaryFolder folder;
+  const int probe = open((folder / ".").c_str(), O_WRONLY | O_TMPFILE, 0600);
+  if (probe < 0) GTEST_SKIP() << "this file system has no files without a name";
+  close(probe);
+  const pid_t child = fork();
+  if (child == 0) {
+    AtomicFile file(folder / "a");
+    file.write("half of it");
+    _exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(folder.entries(), 0u);
 }
 
 TEST(AtomicFile, FollowsLinksAndKeepsPermissions) {

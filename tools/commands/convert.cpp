@@ -35,6 +35,10 @@ std::map<std::string, std::string> architecture(const Checkpoint& checkpoint, co
     const Inference inference = infer(checkpoint, given);
     for (const std::string& line : inference.assumed)
       fmt::print(stderr, "{}: {}\n", checkpoint.path(), line);
+    if (!inference.assumed.empty())
+      fmt::print(stderr,
+                 "what was assumed is stored as settled; if it is wrong, convert again with the "
+                 "flags that are right\n");
     return config_metadata(inference);
   } catch (const Error& error) {
     if (!given.empty()) throw;  // the user asked for an architecture

@@ -6,6 +6,7 @@
 #include "nn/classifier.h"
 #include "nn/unet.h"
 #include "tools/commands/commands.h"
+#include "tools/network.h"
 
 namespace tiller {
 
@@ -70,6 +71,10 @@ Line check_classifier(std::uint64_t seed, const GradcheckOptions& options) {
 }  // namespace
 
 int gradcheck_command(const Flags& flags) {
+  if (const Device device = device_of(flags); device != kCpu)
+    fail(ErrorKind::usage,
+         fmt::format("gradcheck runs on the cpu, which alone has double precision, not on {}",
+                     to_string(device)));
   GradcheckOptions options;
   options.tolerance = flags.get<double>("tolerance");
   options.seed = flags.get<std::uint64_t>("seed") + 1;
@@ -90,9 +95,9 @@ int gradcheck_command(const Flags& flags) {
   }
   if (!wanted.empty() && lines.empty())
     fail(ErrorKind::usage, fmt::format("no operation's name contains \"{}\"", wanted));
-  if (wanted.empty() && (network == "unet" || network == "all"))
-    add(check_unet(options.seed, options));
-  if (wanted.empty() && (network == "classifier" || network == "all"))
+  const bool networks = wanted.empty() || flags.given("network");
+  if (networks && (network == "unet" || network == "all")) add(check_unet(options.seed, options));
+  if (networks && (network == "classifier" || network == "all"))
     add(check_classifier(options.seed, options));
 
   std::size_t failed = 0;

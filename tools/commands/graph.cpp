@@ -1,4 +1,5 @@
 // tiller graph: the tape of a forward pass, with what each node keeps for the backward.
+#include <algorithm>
 #include <map>
 
 #include "autograd/tape.h"
@@ -12,23 +13,30 @@ namespace tiller {
 
 namespace {
 
-// A checkpoint's network, or a small one to look at.
+// A checkpoint's network, the one that flags describe, or a small one to look at.
 Network planned(const Flags& flags) {
   const std::string model = flags.get<std::string>("model_path");
   const std::string classifier = flags.get<std::string>("classifier_path");
   if (!model.empty() && !classifier.empty())
     fail(ErrorKind::usage, "graph shows one network: --model_path or --classifier_path, not both");
-  const std::string path = model.empty() ? classifier : model;
+  const auto given = given_network_flags(flags);
   Inference inference;
-  if (path.empty()) {
+  if (!model.empty() || !classifier.empty()) {
+    inference = infer(Checkpoint::open(model.empty() ? classifier : model), given);
+  } else if (std::any_of(given.begin(), given.end(),
+                         [](const auto& flag) { return flag.first.starts_with("classifier_"); })) {
+    inference.kind = NetworkKind::classifier;
+    inference.classifier = classifier_config(flags);
+  } else if (!given.empty()) {
+    inference.unet = unet_config(flags);
+    if (inference.unet.super_resolution) inference.kind = NetworkKind::super_resolution;
+  } else {
     inference.unet.image_size = 16;
     inference.unet.model_channels = 32;
     inference.unet.num_res_blocks = 1;
     inference.unet.channel_mult = {1, 2};
     inference.unet.attention_downsample = {2};
-    fmt::print(stderr, "no checkpoint was given: the graph of a small UNet\n");
-  } else {
-    inference = infer(Checkpoint::open(path), given_network_flags(flags));
+    fmt::print(stderr, "no network was given: the graph of a small UNet\n");
   }
   return plan_network(inference);
 }
@@ -99,8 +107,7 @@ std::string table(const std::vector<NodeInfo>& nodes, std::size_t total) {
 
 int graph_command(const Flags& flags) {
   const Network network = planned(flags);
-  const std::int64_t batch = flags.given("batch_size") ? flags.get<std::int64_t>("batch_size") : 1;
-  const PlannedInputs in = planned_inputs(network, batch);
+  const PlannedInputs in = planned_inputs(network, flags.get<std::int64_t>("batch_size"));
   Tape tape;
   const Var x = tape.watch(in.x, "x");
   if (flags.get<bool>("parameters"))

@@ -4,15 +4,16 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <set>
 
 #include "runtime/files/image.h"
+#include "runtime/files/mapped_file.h"
 #include "runtime/files/npz.h"
+#include "runtime/files/zip_directory.h"
 #include "tools/commands/commands.h"
 #include "tools/flags/architecture.h"
 #include "tools/report/describe.h"
 #include "tools/report/plan.h"
+#include "tools/report/printable.h"
 #include "tools/report/statistics.h"
 
 namespace tiller {
@@ -21,7 +22,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string megabytes(double bytes) { return fmt::format("{:.1f} MB", bytes * 1e-6); }
+std::string size_text(double bytes) {
+  if (bytes < 1e3) return fmt::format("{:g} bytes", bytes);
+  if (bytes < 1e6) return fmt::format("{:.1f} kB", bytes * 1e-3);
+  if (bytes < 1e9) return fmt::format("{:.1f} MB", bytes * 1e-6);
+  return fmt::format("{:.2f} GB", bytes * 1e-9);
+}
 
 std::string first_bytes(const std::string& path, std::size_t count) {
   std::ifstream file(path, std::ios::binary);
@@ -36,10 +42,12 @@ Json to_json(const Statistics& s) {
           {"max", s.max},     {"mean", s.mean}, {"deviation", s.deviation}};
 }
 
-std::string text_of(const Statistics& s) {
-  std::string text = fmt::format("min {:.4g}  max {:.4g}  mean {:.4g}  std {:.4g}", s.min, s.max,
-                                 s.mean, s.deviation);
-  if (s.nan + s.infinite > 0) text += fmt::format("  {} NaN, {} infinite", s.nan, s.infinite);
+std::string text_of(const Json& s) {
+  std::string text =
+      fmt::format("min {:.4g}  max {:.4g}  mean {:.4g}  std {:.4g}", s["min"].get<double>(),
+                  s["max"].get<double>(), s["mean"].get<double>(), s["deviation"].get<double>());
+  const auto nan = s["nan"].get<std::int64_t>(), infinite = s["infinite"].get<std::int64_t>();
+  if (nan + infinite > 0) text += fmt::format("  {} NaN, {} infinite", nan, infinite);
   return text;
 }
 
@@ -78,7 +86,9 @@ Json report_network(const Checkpoint& checkpoint, const Flags& flags) {
                         {"activation_bytes", gradient.peak_bytes}};
   }
   // f32 parameters, and the forms that convolutions pack from them.
-  json["sampling_bytes"] = 2 * planned.parameters().bytes() + forward.peak_bytes;
+  const char* pass = planned.classifier ? "gradient" : "forward";
+  json["sampling_bytes"] =
+      2 * planned.parameters().bytes() + json[pass]["activation_bytes"].get<std::size_t>();
   return json;
 }
 
@@ -97,10 +107,11 @@ void print_network(const Json& json) {
     fmt::print("log-probability and its input gradient, N=1: {:.2f} GFLOP in {} operations\n",
                json["gradient"]["gflop"].get<double>(),
                json["gradient"]["operations"].get<std::int64_t>());
+  const char* pass = json.contains("gradient") ? "gradient" : "forward";
   fmt::print(
       "memory for sampling, N=1: {} (f32 weights twice: as they are and packed; activations {})\n",
-      megabytes(json["sampling_bytes"].get<double>()),
-      megabytes(json["forward"]["activation_bytes"].get<double>()));
+      size_text(json["sampling_bytes"].get<double>()),
+      size_text(json[pass]["activation_bytes"].get<double>()));
 }
 
 Json report_checkpoint(const Checkpoint& checkpoint, const Flags& flags) {
@@ -159,35 +170,29 @@ void print_checkpoint(const Json& json, bool all) {
                  ? ""
                  : fmt::format(", \"{}\" stripped", json["stripped"].get<std::string>()),
              totals["tensors"].get<std::int64_t>(), dtypes, totals["storages"].get<std::int64_t>(),
-             megabytes(totals["bytes"].get<double>()));
+             size_text(totals["bytes"].get<double>()));
   if (const auto n = totals["tensors_sharing_a_storage"].get<std::int64_t>())
     fmt::print("{} tensors are views into shared storages\n", n);
   for (const auto& [key, value] : json["extras"].items())
-    fmt::print("beside the weights: {} = {}\n", key, value.get<std::string>());
+    fmt::print("beside the weights: {} = {}\n", printable(key), printable(value, true));
   for (const auto& [key, value] : json["metadata"].items())
-    fmt::print("metadata {}: {}\n", key, value.get<std::string>());
+    fmt::print("metadata {}: {}\n", printable(key), printable(value, true));
   fmt::print("largest magnitude {:.4g} in {}\n", totals["largest_magnitude"].get<double>(),
-             totals["largest_magnitude_in"].get<std::string>());
+             printable(totals["largest_magnitude_in"]));
   if (!totals["first_damaged"].get<std::string>().empty())
     fmt::print("warning: {} NaN and {} infinite values, first in {}\n",
                totals["nan"].get<std::int64_t>(), totals["infinite"].get<std::int64_t>(),
-               totals["first_damaged"].get<std::string>());
+               printable(totals["first_damaged"]));
   if (all)
     for (const Json& t : json["tensors"]) {
-      const Json& s = t["statistics"];
-      fmt::print(
-          "  {:<48} {:<5} {:<20} storage {} + {}  min {:.4g}  max {:.4g}  mean {:.4g}  std "
-          "{:.4g}{}\n",
-          t["name"].get<std::string>(), t["dtype"].get<std::string>(), t["shape"].dump(),
-          t["storage"].get<int>(), t["offset"].get<std::int64_t>(), s["min"].get<double>(),
-          s["max"].get<double>(), s["mean"].get<double>(), s["deviation"].get<double>(),
-          s["nan"].get<std::int64_t>() + s["infinite"].get<std::int64_t>() > 0 ? "  NOT FINITE"
-                                                                               : "");
+      fmt::print("  {:<48} {:<5} {:<20} storage {} + {}  {}\n", printable(t["name"]),
+                 t["dtype"].get<std::string>(), t["shape"].dump(), t["storage"].get<int>(),
+                 t["offset"].get<std::int64_t>(), text_of(t["statistics"]));
     }
   if (json.contains("network"))
     print_network(json["network"]);
   else
-    fmt::print("\nno network of guided-diffusion: {}\n", json["network_error"].get<std::string>());
+    fmt::print("\nno network of guided-diffusion: {}\n", printable(json["network_error"], true));
 }
 
 Json report_optimizer(const std::string& path) {
@@ -221,38 +226,40 @@ void print_optimizer(const Json& json) {
   fmt::print("these are no weights; they lie beside it (model*.pt, ema_*.pt)\n");
 }
 
+// In blocks: a file of samples is larger than memory.
+Statistics array_statistics(const NpzReader& file, const ArrayInfo& array) {
+  constexpr std::uint64_t kBlockBytes = std::uint64_t{1} << 26;
+  if (array.shape.empty() || array.bytes <= kBlockBytes) return statistics(file.read(array.name));
+  const std::uint64_t row = array.bytes / static_cast<std::uint64_t>(array.shape[0]);
+  const auto rows = static_cast<std::int64_t>(std::max<std::uint64_t>(kBlockBytes / row, 1));
+  Statistics total;
+  file.stream(array.name, rows,
+              [&](std::int64_t, const Tensor& block) { total += statistics(block); });
+  return total;
+}
+
 Json report_arrays(const std::string& path) {
   const NpzReader file = NpzReader::open(path);
   Json json;
   json["container"] = "numpy arrays";
-  for (const ArrayInfo& array : file.arrays()) {
-    // In blocks: sample files are larger than memory.
-    Statistics total;
-    const bool stream = !array.shape.empty() && array.bytes > (std::uint64_t{1} << 26);
-    if (!stream) total = statistics(file.read(array.name));
-    Json entry = {{"name", array.name},
-                  {"dtype", name(array.dtype)},
-                  {"shape", array.shape},
-                  {"compressed", array.compressed}};
-    if (!stream) entry["statistics"] = to_json(total);
-    json["arrays"].push_back(entry);
-  }
+  json["arrays"] = Json::array();
+  for (const ArrayInfo& array : file.arrays())
+    json["arrays"].push_back({{"name", array.name},
+                              {"dtype", name(array.dtype)},
+                              {"shape", array.shape},
+                              {"compressed", array.compressed},
+                              {"statistics", to_json(array_statistics(file, array))}});
+  json["unreadable"] = file.unreadable();
   return json;
 }
 
 void print_arrays(const Json& json) {
-  for (const Json& array : json["arrays"]) {
-    std::string statistics;
-    if (array.contains("statistics")) {
-      const Json& s = array["statistics"];
-      statistics =
-          text_of({s["count"].get<std::int64_t>(), s["nan"].get<std::int64_t>(),
-                   s["infinite"].get<std::int64_t>(), s["min"].get<double>(),
-                   s["max"].get<double>(), s["mean"].get<double>(), s["deviation"].get<double>()});
-    }
-    fmt::print("{:<28} {:<5} {:<22} {}\n", array["name"].get<std::string>(),
-               array["dtype"].get<std::string>(), array["shape"].dump(), statistics);
-  }
+  for (const Json& array : json["arrays"])
+    fmt::print("{:<28} {:<5} {:<22} {}\n", printable(array["name"]),
+               array["dtype"].get<std::string>(), array["shape"].dump(),
+               text_of(array["statistics"]));
+  for (const auto& [array, why] : json["unreadable"].items())
+    fmt::print("{:<28} cannot be read: {}\n", printable(array), printable(why));
 }
 
 Json report_picture(const std::string& path) {
@@ -272,16 +279,25 @@ void print_picture(const Json& json) {
              json["height"].get<std::int64_t>(), json["channels"].get<std::int64_t>(),
              json["bit_depth"].get<int>());
   for (const auto& [key, value] : json["text"].items())
-    fmt::print("{}: {}\n", key, value.get<std::string>());
+    fmt::print("{}: {}\n", printable(key), printable(value, true));
 }
 
 bool is_picture(const std::string& head) {
-  return head.starts_with("\x89PNG") || head.starts_with("\xFF\xD8\xFF");
+  return head.starts_with("\x89PNG") || head.starts_with("\xFF\xD8\xFF") ||
+         head.starts_with("GIF8");
 }
 
+// By what it holds: an .npz is a zip archive, as PyTorch's files are.
 bool is_arrays(const std::string& path, const std::string& head) {
-  return head.starts_with("\x93NUMPY") ||
-         (head.starts_with("PK") && std::filesystem::path(path).extension() == ".npz");
+  if (head.starts_with("\x93NUMPY")) return true;
+  if (!head.starts_with("PK")) return false;
+  const auto file = MappedFile::open(path);
+  bool arrays = false;
+  for (const ZipMember& member : read_zip_directory(file->bytes(), path)) {
+    if (member.name.ends_with("data.pkl")) return false;
+    arrays = arrays || member.name.ends_with(".npy");
+  }
+  return arrays;
 }
 
 }  // namespace
@@ -311,10 +327,10 @@ int inspect_command(const Flags& flags) {
   json["file"] = path;
   json["file_bytes"] = error ? 0 : size;
   if (flags.get<bool>("json")) {
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
     return 0;
   }
-  fmt::print("{} ({})\n", path, megabytes(static_cast<double>(size)));
+  fmt::print("{} ({})\n", path, size_text(static_cast<double>(size)));
   if (print)
     print(json);
   else

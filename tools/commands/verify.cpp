@@ -5,85 +5,13 @@
 #include <optional>
 
 #include "nn/module.h"
-#include "runtime/files/npz.h"
 #include "tools/commands/commands.h"
-#include "tools/network.h"
 #include "tools/report/comparison.h"
+#include "tools/report/reference.h"
 
 namespace tiller {
 
 namespace {
-
-/// The inputs of a reference file, channels last.
-struct ReferenceInputs {
-  Tensor x, t, y, low_res;
-};
-
-Tensor floats(const NpzReader& file, const std::string& name) {
-  const Tensor t = file.read(name);
-  if (is_floating(t.dtype())) return cast_on_host(t, DType::f32);
-  fail(ErrorKind::checkpoint,
-       fmt::format("the reference's {} is {}; it must hold floating-point numbers", name,
-                   to_string(t)));
-}
-
-// Integers of any width, or floats, as T.
-template <class T>
-Tensor numbers(const NpzReader& file, const std::string& name) {
-  const Tensor t = file.read(name);
-  std::vector<T> values;
-  const auto take = [&](const auto& in) {
-    for (const auto v : in) values.push_back(static_cast<T>(v));
-  };
-  switch (t.dtype()) {
-    case DType::i64:
-      take(t.to_vector<std::int64_t>());
-      break;
-    case DType::i32:
-      take(t.to_vector<std::int32_t>());
-      break;
-    case DType::i16:
-      take(t.to_vector<std::int16_t>());
-      break;
-    case DType::i8:
-      take(t.to_vector<std::int8_t>());
-      break;
-    case DType::u8:
-      take(t.to_vector<std::uint8_t>());
-      break;
-    case DType::boolean:
-      fail(ErrorKind::checkpoint, fmt::format("the reference's {} holds booleans", name));
-    default:
-      take(cast_on_host(t, DType::f64).to_vector<double>());
-      break;
-  }
-  return Tensor::from(values, t.shape());
-}
-
-ReferenceInputs read_inputs(const NpzReader& file) {
-  for (const char* name : {"x", "t"})
-    if (!file.contains(name))
-      fail(
-          ErrorKind::checkpoint,
-          fmt::format("the reference has no array {}; it needs x [N,C,H,W] and t [N], y [N] for a "
-                      "class-conditional network, low_res for super-resolution, and out, or logits "
-                      "and grad (tools/dump_reference.py writes such a file)",
-                      name));
-  ReferenceInputs in;
-  in.x = floats(file, "x");
-  if (in.x.rank() != 4)
-    fail(ErrorKind::checkpoint,
-         fmt::format("the reference's x is {}; it must be [N,C,H,W]", to_string(in.x)));
-  in.t = numbers<float>(file, "t");
-  if (in.t.rank() != 1 || in.t.dim(0) != in.x.dim(0))
-    fail(ErrorKind::checkpoint,
-         fmt::format("the reference's t is {}; x {} needs one timestep per picture",
-                     to_string(in.t), to_string(in.x)));
-  in.x = channels_last(in.x);
-  if (file.contains("y")) in.y = numbers<std::int64_t>(file, "y");
-  if (file.contains("low_res")) in.low_res = channels_last(floats(file, "low_res"));
-  return in;
-}
 
 /// Every module's output by its path, in the order in which they ran.
 class Recorder final : public ActivationObserver {
@@ -117,18 +45,15 @@ void run_classifier(const Classifier& network, const NpzReader& file, const Refe
                     double tolerance, Verdict& verdict) {
   Tensor logits, gradient;
   if (file.contains("grad")) {
-    if (!in.y)
-      fail(ErrorKind::checkpoint,
-           "the reference has grad but no y: the gradient is of log p(y | x)");
     gradient = network.log_prob_gradient(in.x, in.t, in.y, &logits);
   } else {
     logits = network(in.x, in.t).value();
   }
   if (file.contains("logits"))
-    verdict.results.push_back(compare("logits", logits, floats(file, "logits"), tolerance));
+    verdict.results.push_back(compare("logits", logits, read_floats(file, "logits"), tolerance));
   if (gradient)
     verdict.results.push_back(
-        compare("grad", channels_first(gradient), floats(file, "grad"), tolerance));
+        compare("grad", channels_first(gradient.to(kCpu)), read_floats(file, "grad"), tolerance));
 }
 
 Verdict run(const Network& network, const NpzReader& file, const ReferenceInputs& in,
@@ -142,26 +67,16 @@ Verdict run(const Network& network, const NpzReader& file, const ReferenceInputs
   } else {
     const Var out = (*network.unet)(in.x, in.t, in.y, in.low_res ? Var(in.low_res) : Var());
     verdict.results.push_back(
-        compare("out", channels_first(out.value()), floats(file, "out"), tolerance));
+        compare("out", channels_first(out.value()), read_floats(file, "out"), tolerance));
   }
   verdict.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!activations) return verdict;
   for (const auto& [path, output] : recorder->outputs)
     if (activations->contains(path))
       verdict.blocks.push_back(
-          compare(path, channels_first(cast_on_host(output.contiguous(), DType::f32)),
-                  floats(*activations, path), tolerance));
+          compare(path, channels_first(cast_on_host(output.contiguous().to(kCpu), DType::f32)),
+                  read_floats(*activations, path), tolerance));
   return verdict;
-}
-
-void check_complete(const NpzReader& file, bool classifier) {
-  const bool enough =
-      classifier ? file.contains("logits") || file.contains("grad") : file.contains("out");
-  if (!enough)
-    fail(ErrorKind::checkpoint,
-         fmt::format("the reference holds nothing to compare with: {}",
-                     classifier ? "a classifier's file needs logits, grad, or both"
-                                : "a diffusion network's file needs out"));
 }
 
 DType torso(const Network& network) {
@@ -194,7 +109,7 @@ void try_other_order(const Network& network, const NpzReader& file, const Refere
       other.kind == NetworkKind::classifier ? other.classifier.qkv_order : other.unet.qkv_order;
   order = order == QkvOrder::legacy ? QkvOrder::split : QkvOrder::legacy;
   const char* flag = order == QkvOrder::split ? "True" : "False";
-  const Network again = load_network(Checkpoint::open(network.path), other);
+  const Network again = load_network(Checkpoint::open(network.path), other, in.x.device());
   if (run(again, file, in, nullptr, tolerance).passed())
     fmt::print(stderr, "with --use_new_attention_order {} the network agrees with the reference\n",
                flag);
@@ -251,18 +166,19 @@ int verify_command(const Flags& flags) {
          "verify needs --reference FILE.npz: PyTorch's inputs and outputs, as "
          "tools/dump_reference.py writes them");
   const Device device = device_of(flags);
-  if (device.type != DeviceType::cpu)
-    fail(ErrorKind::usage, fmt::format("verify runs on the cpu, not on {}", to_string(device)));
+  if (device.type == DeviceType::meta)
+    fail(ErrorKind::usage, "verify compares numbers, and meta has none; use cpu, cuda or simt");
 
   const NpzReader file = NpzReader::open(flags.get<std::string>("reference"));
-  check_complete(file, !classifier.empty());
-  const ReferenceInputs in = read_inputs(file);
+  check_reference_complete(file, !classifier.empty());
+  const ReferenceInputs in = read_reference_inputs(file);
   std::optional<NpzReader> activations;
   if (flags.given("activations"))
     activations = NpzReader::open(flags.get<std::string>("activations"));
-  const Network network =
-      classifier.empty() ? open_model(model, flags) : open_classifier(classifier, flags);
+  const Network network = classifier.empty() ? open_model(model, flags, device)
+                                             : open_classifier(classifier, flags, device);
   print_notes(network);
+  check_reference_fits(file, in, network);
 
   double tolerance = flags.get<double>("tolerance");
   if (!flags.given("tolerance")) {

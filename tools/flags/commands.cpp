@@ -43,7 +43,9 @@ const Names kClassifier = {"classifier_use_fp16",
 const Names kDiffusion = {
     "learn_sigma",    "diffusion_steps",   "noise_schedule",         "timestep_respacing", "use_kl",
     "predict_xstart", "rescale_timesteps", "rescale_learned_sigmas", "sigma_small"};
-const Names kSampling = {"clip_denoised", "num_samples", "batch_size", "use_ddim"};
+const Names kSampling = {"clip_denoised", "num_samples", "batch_size", "use_ddim", "eta",
+                         "classes",       "first_index", "rng",        "noise",    "save",
+                         "preview_every", "seed",        "out"};
 const Names kTraining = {"data_dir",     "schedule_sampler", "lr",
                          "weight_decay", "batch_size",       "microbatch",
                          "log_interval", "save_interval",    "resume_checkpoint"};
@@ -65,13 +67,14 @@ std::vector<CommandSpec> make_specs() {
       {.name = "sample",  // classifier_sample.py and image_sample.py
        .summary = "Draw pictures from a diffusion network, guided by a classifier or not.",
        .flags = Names{"model_path", "image_size"} + kUNet + Names{"classifier_path"} + kClassifier +
-                kDiffusion + kSampling + Names{"classifier_scale", "seed", "out"} + kRun,
-       .fallbacks = {{"batch_size", "16"}}},
+                kDiffusion + kSampling + Names{"classifier_scale"} + kRun,
+       // Enough to look at; the scripts' 10000 are for computing an FID.
+       .fallbacks = {{"batch_size", "16"}, {"num_samples", "16"}, {"out", "out"}}},
       {.name = "upsample",  // super_res_sample.py
        .summary = "Enlarge pictures with a super-resolution network.",
        .flags = Names{"model_path"} + kSuperResolution + kUNet + kDiffusion + kSampling +
-                Names{"base_samples", "seed", "out"} + kRun,
-       .fallbacks = {{"batch_size", "16"}}},
+                Names{"base_samples"} + kRun,
+       .fallbacks = {{"batch_size", "16"}, {"num_samples", "-1"}, {"out", "out"}}},
       {.name = "train",  // image_train.py and super_res_train.py
        .summary = "Train a diffusion network, or a super-resolution network (--large_size).",
        .flags = Names{"image_size"} + kUNet + kSuperResolution + kDiffusion + kTraining +
@@ -86,10 +89,16 @@ std::vector<CommandSpec> make_specs() {
        .fallbacks = {{"batch_size", "4"}, {"lr", "3e-4"}}},
       {.name = "nll",  // image_nll.py
        .summary = "Bits per dimension of pictures under a diffusion network.",
-       .flags = Names{"model_path", "image_size"} + kUNet + kDiffusion +
-                Names{"data_dir", "clip_denoised", "num_samples", "batch_size", "seed", "out"} +
-                kRun,
-       .fallbacks = {{"num_samples", "1000"}}},
+       .flags =
+           Names{"model_path", "image_size"} + kUNet + kDiffusion +
+           Names{"data_dir", "clip_denoised", "num_samples", "batch_size", "noise", "seed", "out"} +
+           kRun,
+       .fallbacks = {{"num_samples", "1000"}, {"out", "nll.npz"}}},
+      {.name = "demo",
+       .summary = "Train tiny networks on coloured shapes, and show a classifier steering.",
+       .flags = Names{"steps", "minutes", "num_samples", "timestep_respacing", "seed", "out",
+                      "threads", "kernel"},
+       .fallbacks = {{"num_samples", "48"}, {"timestep_respacing", "50"}, {"out", "out/demo"}}},
       {.name = "verify",
        .summary = "Compare a network's output with what PyTorch computed.",
        .flags =
@@ -111,6 +120,13 @@ std::vector<CommandSpec> make_specs() {
        .arguments = {{"OP", "only operations whose name contains this", false}},
        .flags = Names{"network", "seed", "tolerance", "json"} + kRun,
        .fallbacks = {{"tolerance", "1e-6"}}},
+      {.name = "profile",
+       .summary = "Show where the time of a command, or of one network, goes, kernel by kernel.",
+       .arguments = {{"AFTER", "with --compare: the later profile", false}},
+       .flags = Names{"published", "model_path", "classifier_path", "batch_size", "repeat", "steps",
+                      "by", "depth", "top", "json", "csv", "trace", "out", "compare", "seed"} +
+                any_network() + kRun,
+       .wraps = true},
       {.name = "graph",
        .summary = "Print the tape of a network's forward pass with the bytes that each node keeps.",
        .flags = Names{"model_path", "classifier_path", "batch_size", "parameters", "dot", "out"} +

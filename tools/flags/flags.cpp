@@ -172,6 +172,10 @@ Flags Flags::parse(const CommandSpec& command, const std::vector<std::string>& a
       continue;
     }
     if (token == "--") {
+      if (command.wraps) {
+        flags.rest_.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
+        break;
+      }
       only_arguments = true;
       continue;
     }

@@ -45,6 +45,9 @@ class Flags {
   /// The given flags among `names`, which need not all be the command's.
   std::map<std::string, std::string> given_texts(std::span<const std::string_view> names) const;
 
+  /// What stood behind "--", for a command that wraps another.
+  const std::vector<std::string>& rest() const { return rest_; }
+
   /// An argument by its name in the specification ("FILE"); "" for an optional one that is missing.
   const std::string& argument(std::string_view name) const;
 
@@ -76,7 +79,7 @@ class Flags {
   const CommandSpec* command_ = nullptr;
   bool help_ = false;
   std::map<std::string, Value, std::less<>> values_;
-  std::vector<std::string> arguments_;
+  std::vector<std::string> arguments_, rest_;
 };
 
 template <class T>

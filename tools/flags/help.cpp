@@ -80,7 +80,8 @@ std::string help_text(const CommandSpec& command) {
   for (const ArgumentSpec& argument : command.arguments)
     out +=
         argument.required ? fmt::format(" {}", argument.name) : fmt::format(" [{}]", argument.name);
-  out += fmt::format(" [flags]\n\n{}\n", command.summary);
+  out +=
+      fmt::format(" [flags]{}\n\n{}\n", command.wraps ? " [-- COMMAND ...]" : "", command.summary);
   if (!command.arguments.empty()) out += "\nArguments:\n";
   for (const ArgumentSpec& argument : command.arguments)
     append_entry(out, std::string(argument.name), argument.help);

@@ -47,6 +47,8 @@ struct CommandSpec {
   /// Defaults that differ from the table's: guided-diffusion's scripts disagree on batch_size and
   /// lr.
   std::vector<std::pair<std::string_view, std::string_view>> fallbacks = {};
+  /// Whether another command's line may follow behind "--": `tiller profile -- sample ...`.
+  bool wraps = false;
 };
 
 /// Every flag there is.

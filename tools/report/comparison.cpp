@@ -12,8 +12,9 @@ namespace tiller {
 Comparison compare(const std::string& name, const Tensor& ours, const Tensor& theirs,
                    double tolerance) {
   if (ours.shape() != theirs.shape())
-    fail(ErrorKind::failed, fmt::format("{}: the network gives {}, the reference holds {}", name,
-                                        to_string(ours.shape()), to_string(theirs.shape())));
+    fail(ErrorKind::checkpoint,
+         fmt::format("{}: the network gives {}, the reference holds {}", name,
+                     to_string(ours.shape()), to_string(theirs.shape())));
   const std::vector<double> a = cast_on_host(ours.contiguous(), DType::f64).to_vector<double>();
   const std::vector<double> b = cast_on_host(theirs.contiguous(), DType::f64).to_vector<double>();
   Comparison result{name, to_string(ours.shape()), 0, 0, false};

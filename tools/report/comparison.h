@@ -15,7 +15,7 @@ struct Comparison {
   bool passed = false;      ///< relative_l2 <= tolerance
 };
 
-/// Compares two floating host tensors. Throws Error(failed) when their shapes differ, naming `name`.
+/// Compares two floating host tensors. Throws Error(checkpoint) when their shapes differ, naming `name`.
 Comparison compare(const std::string& name, const Tensor& ours, const Tensor& theirs,
                    double tolerance);
 

@@ -1,0 +1,105 @@
+#include "bench/options.h"
+
+#include <charconv>
+#include <functional>
+#include <map>
+
+#include "runtime/parallel.h"
+
+namespace tiller::bench {
+
+namespace {
+
+std::vector<std::string> words(const std::string& text) {
+  std::vector<std::string> list;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    if (comma > at) list.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return list;
+}
+
+std::int64_t positive(const std::string& flag, const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 1)
+    fail(ErrorKind::usage, fmt::format("{} {} is not a positive number", flag, text));
+  return value;
+}
+
+}  // namespace
+
+std::string help() {
+  return R"(Measures every row of every operation on the shapes of the published models.
+
+  tiller_bench --op conv2d_fwd                    all rows on the 64x64 models' convolutions
+  tiller_bench --op conv2d_fwd --row v2_indirect_avx512 --shape 1,32,32,384
+  tiller_bench --plain --op conv2d_fwd --versus onednn   paired comparison with a peer
+  tiller_bench --ceilings                         multiply-add peak and copy bandwidth
+
+which calls
+  --model NAMES    known models, comma-separated, or "all" (64x64_diffusion,64x64_classifier)
+  --pass NAMES     forward, guidance, training (forward)
+  --batch N        pictures at once (1)
+  --op NAMES       only these operations
+  --row NAMES      only these rows
+  --shape TEXT     only calls whose description holds TEXT
+  --plain          without fusions: what a library that knows none can run, too
+  --list           print the calls and their rows, measure nothing
+how
+  --versus ROW     hold the default row (or --row) against ROW, alternately, and print ratios
+  --rounds N       of --versus: how often each of the two runs (7)
+  --cpu-time       of --versus: processor time instead of the wall's, for a busy machine
+                   (with --threads 1: a waiting thread spins)
+  --no-check       do not compare each row with the reference first
+  --threads N      as TILLER_THREADS
+  --markdown       a table for the chapters instead of Google Benchmark's
+  --benchmark_...  Google Benchmark's own flags
+)";
+}
+
+Options parse_options(int argc, char** argv) {
+  Options o;
+  const std::map<std::string, std::function<void(const std::string&)>> valued{
+      {"--op", [&](const auto& v) { o.op = v; }},
+      {"--row", [&](const auto& v) { o.row = v; }},
+      {"--shape", [&](const auto& v) { o.shape = v; }},
+      {"--model", [&](const auto& v) { o.models = v == "all" ? model_names() : words(v); }},
+      {"--pass",
+       [&](const auto& v) {
+         o.passes.clear();
+         for (const std::string& word : words(v)) o.passes.push_back(parse_pass(word));
+       }},
+      {"--batch", [&](const auto& v) { o.batch = positive("--batch", v); }},
+      {"--versus", [&](const auto& v) { o.versus = v; }},
+      {"--rounds", [&](const auto& v) { o.rounds = static_cast<int>(positive("--rounds", v)); }},
+      {"--threads",
+       [&](const auto& v) { set_threads(static_cast<int>(positive("--threads", v))); }}};
+  const std::map<std::string, bool*> switches{
+      {"--plain", &o.plain},       {"--list", &o.list}, {"--ceilings", &o.ceilings},
+      {"--markdown", &o.markdown}, {"--help", &o.help}, {"-h", &o.help},
+      {"--cpu-time", &o.cpu_time}};
+  o.google.push_back(argv[0]);
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const std::size_t equals = word.find('=');
+    const std::string flag = word.substr(0, equals);
+    if (word.starts_with("--benchmark_") || word.starts_with("--v=")) {
+      o.google.push_back(argv[i]);
+    } else if (const auto at = switches.find(word); at != switches.end()) {
+      *at->second = true;
+    } else if (word == "--no-check") {
+      o.check = false;
+    } else if (const auto value = valued.find(flag); value != valued.end()) {
+      if (equals == std::string::npos && i + 1 == argc)
+        fail(ErrorKind::usage, fmt::format("{} wants a value", flag));
+      value->second(equals == std::string::npos ? argv[++i] : word.substr(equals + 1));
+    } else {
+      fail(ErrorKind::usage, fmt::format("{} is no flag of tiller_bench (see --help)", word));
+    }
+  }
+  return o;
+}
+
+}  // namespace tiller::bench

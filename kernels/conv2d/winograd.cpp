@@ -1,0 +1,407 @@
+#include "kernels/conv2d/winograd.h"
+
+#include <algorithm>
+
+#include "kernels/conv2d/indirect.h"
+#include "kernels/conv2d/sizes.h"
+#include "kernels/conv2d/winograd_transforms.h"
+#include "kernels/gemm/finish.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/isa.h"
+#include "kernels/gemm/pack.h"
+#include "runtime/parallel.h"
+
+namespace tiller {
+
+namespace {
+
+constexpr std::int64_t kBlockTiles = 70;  // of a task: five tiles of the micro-kernel's rows
+constexpr std::int64_t kGroupFloats = std::int64_t{3} << 20;  // of transformed input at a time
+constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
+
+template <class Isa>
+const WinogradTransforms& transforms() {
+  if constexpr (std::is_same_v<Isa, Avx512>)
+    return winograd_transforms_avx512();
+  else
+    return winograd_transforms_avx2();
+}
+
+struct Problem {
+  std::vector<Tensor> sources;  // [N,H,W,.] concatenated
+  std::int64_t height, width;   // of the sources as the taps see them: after up-sampling
+  std::int64_t scale, pad;
+  Tensor w;
+  bool transposed;
+  Tensor y0, y1;                 // outputs, split by columns
+  Tensor bias, residual, stats;  // or none
+  bool residual_up2x = false;
+
+  std::int64_t channels() const { return transposed ? w.dim(0) : w.dim(3); }
+  std::int64_t columns() const { return transposed ? w.dim(3) : w.dim(0); }
+};
+
+// The 1x1 convolution of the skip operand goes first, into y, with its bias and the residual; the
+// 3x3 convolution is then added to y.
+Problem problem_of(const Conv2dFwdArgs& args) {
+  const std::int64_t scale = args.geometry.up2x ? 2 : 1;
+  Problem p;
+  p.sources = {args.x0};
+  if (args.x1) p.sources.push_back(args.x1);
+  p.height = args.x0.dim(1) * scale;
+  p.width = args.x0.dim(2) * scale;
+  p.scale = scale;
+  p.pad = args.geometry.pad;
+  p.w = args.w;
+  p.transposed = false;
+  p.y0 = args.y;
+  p.bias = args.bias;
+  p.residual = args.skip_w ? args.y : args.residual;
+  p.residual_up2x = args.residual_up2x && !args.skip_w;
+  p.stats = args.stats;
+  return p;
+}
+
+// Of a stride of one: a convolution of dy with the taps reversed.
+Problem problem_of(const Conv2dDgradArgs& args) {
+  Problem p;
+  p.sources = {args.dy};
+  p.height = args.dy.dim(1);
+  p.width = args.dy.dim(2);
+  p.scale = 1;
+  p.pad = 2 - args.geometry.pad;
+  p.w = args.w;
+  p.transposed = true;
+  p.y0 = args.dx0;
+  p.y1 = args.dx1;
+  return p;
+}
+
+Conv2dFwdArgs skip_of(const Conv2dFwdArgs& args) {
+  Conv2dFwdArgs skip;
+  skip.x0 = args.skip0;
+  skip.x1 = args.skip1;
+  skip.w = args.skip_w;
+  skip.bias = args.skip_bias;
+  skip.residual = args.residual;
+  skip.residual_up2x = args.residual_up2x;
+  skip.y = args.y;
+  return skip;
+}
+
+// Channels of a product: whole strips.
+std::int64_t padded_channels(const Problem& p) {
+  return (p.channels() + kStripElements - 1) / kStripElements * kStripElements;
+}
+
+// One panel of the transformed weight [36][padded channels][columns]. The filters that are
+// transformed side by side are those that lie side by side in w: along its channels, which are the
+// product's channels in the forward and its outputs in the gradient.
+void transform_panel(const Problem& p, std::int64_t panel, std::int64_t columns, float* to) {
+  const auto* w = static_cast<const float*>(p.w.raw());
+  const std::int64_t padded = padded_channels(p), first = panel * columns, c_w = p.w.dim(3);
+  const std::int64_t used = std::min(columns, p.columns() - first);
+  const std::int64_t outer = p.transposed ? p.channels() : used;  // along w's outputs
+  const std::int64_t inner = p.transposed ? used : p.channels();  // along w's channels
+  const std::int64_t outer_step = p.transposed ? columns : 1,
+                     inner_step = p.transposed ? 1 : columns;
+  for (std::int64_t i = 0; i < inner; i += kWinogradFilters)
+    for (std::int64_t o = 0; o < outer; ++o) {
+      const std::int64_t count = std::min<std::int64_t>(kWinogradFilters, inner - i);
+      const float* from =
+          p.transposed ? w + o * 9 * c_w + first + i : w + (first + o) * 9 * c_w + i;
+      float taps[9][kWinogradFilters] = {}, products[kWinogradProducts][kWinogradFilters];
+      for (std::int64_t tap = 0; tap < 9; ++tap)
+        for (std::int64_t f = 0; f < count; ++f)
+          taps[p.transposed ? 8 - tap : tap][f] = from[tap * c_w + f];
+      winograd_weights(taps, products);
+      float* at = to + o * outer_step + i * inner_step;
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e, at += padded * columns)
+        for (std::int64_t f = 0; f < count; ++f) at[f * inner_step] = products[e][f];
+    }
+}
+
+// The transformed weight: panels of transform_panel(), zeros beyond the channels and columns.
+Tensor transformed(const Problem& p, std::int64_t columns) {
+  const std::string key = fmt::format("winograd/{}{}", p.transposed ? "transposed " : "", columns);
+  return derived(p.w, key.c_str(), [&] {
+    const std::int64_t panels = (p.columns() + columns - 1) / columns;
+    const std::int64_t panel_floats = kWinogradProducts * padded_channels(p) * columns;
+    Tensor out = Tensor::empty({panels * panel_floats});
+    launch("winograd_weight", panels, [&](std::int64_t panel) {
+      float* to = out.data<float>() + panel * panel_floats;
+      std::fill_n(to, panel_floats, 0.0f);
+      transform_panel(p, panel, columns, to);
+    });
+    return out;
+  });
+}
+
+// The tiles of the output in blocks; a block never straddles two images.
+struct Layout {
+  std::int64_t down, across;  // tiles of an image
+  Tiles blocks;               // of an image's tiles
+  std::int64_t images;
+  std::int64_t group;                     // blocks whose transformed input is held at a time
+  std::int64_t channels, padded_columns;  // both padded
+
+  Layout(const Problem& p, std::int64_t panel_columns)
+      : down((p.y0.dim(1) + kWinogradTile - 1) / kWinogradTile),
+        across((p.y0.dim(2) + kWinogradTile - 1) / kWinogradTile),
+        blocks(down * across, kBlockTiles),
+        images(p.y0.dim(0)),
+        channels(padded_channels(p)),
+        padded_columns((p.columns() + panel_columns - 1) / panel_columns * panel_columns) {
+    const std::int64_t most = std::max<std::int64_t>(1, kGroupFloats / block_stride());
+    const std::int64_t groups = (all_blocks() + most - 1) / most;
+    group = (all_blocks() + groups - 1) / groups;
+  }
+  std::int64_t all_blocks() const { return images * blocks.count; }
+  // Floats between two products of one block: an odd number of cache lines, so that the 36 streams
+  // that a transform writes do not meet in one set of the cache.
+  std::int64_t product_stride() const { return longest() * channels + 16; }
+  std::int64_t block_stride() const { return kWinogradProducts * product_stride(); }
+  std::int64_t longest() const { return (blocks.size + blocks.count - 1) / blocks.count; }
+};
+
+template <class Isa>
+class Plan {
+ public:
+  Plan(const Problem& problem, void* workspace)
+      : p_(problem),
+        arena_(workspace),
+        kernels_(Isa::kernels()),
+        l_(problem, Isa::kernels().columns) {
+    std::int64_t longest = 1;
+    for (const Tensor& source : p_.sources) longest = std::max(longest, source.cols());
+    zeros_ = arena_.take<float>(longest);
+    input_ = arena_.take<float>(l_.group * l_.block_stride());
+    bias_ = arena_.take<float>(l_.padded_columns);
+    if (p_.stats) moments_ = arena_.take<float>(l_.all_blocks() * 2 * l_.padded_columns);
+    if (arena_.measuring()) return;
+    std::fill(zeros_, zeros_ + longest, 0.0f);
+    padded_bias(p_.bias, {}, DType::f32, l_.padded_columns, bias_);
+  }
+
+  std::size_t bytes() const { return arena_.used(); }
+
+  void run() {
+    w_ = transformed(p_, kernels_.columns);
+    const std::int64_t panels = l_.padded_columns / kernels_.columns;
+    for (std::int64_t first = 0; first < l_.all_blocks(); first += l_.group) {
+      const std::int64_t blocks = std::min(l_.group, l_.all_blocks() - first);
+      launch("winograd_input", blocks * l_.longest(), [&](std::int64_t task) {
+        transform_tile(first, task / l_.longest(), task % l_.longest());
+      });
+      launch_dynamic("winograd_product", panels * blocks,
+                     [&](std::int64_t task) { multiply(first, task % blocks, task / blocks); });
+    }
+    if (!p_.stats) return;
+    Moments moments{moments_, l_.padded_columns, {}};
+    for (std::int64_t b = 0; b < l_.blocks.count; ++b)
+      moments.counts.push_back(static_cast<float>(pixels(b)));
+    merge_moments({&moments, 1}, p_.stats);
+  }
+
+ private:
+  struct Place {
+    std::int64_t n, top, left;  // of a tile's first output pixel
+  };
+  Place place(std::int64_t block, std::int64_t tile) const {
+    const std::int64_t at = l_.blocks.begin(block % l_.blocks.count) + tile;
+    return {block / l_.blocks.count, at / l_.across * kWinogradTile,
+            at % l_.across * kWinogradTile};
+  }
+  std::int64_t tiles(std::int64_t block) const { return l_.blocks.rows(block % l_.blocks.count); }
+
+  // B^T d B of one tile. Beside the image the pixels are zeros.
+  void transform_tile(std::int64_t first, std::int64_t block, std::int64_t tile) const {
+    if (tile >= tiles(first + block)) return;
+    const Place at = place(first + block, tile);
+    const Tiles rows(tiles(first + block), kernels_.rows);
+    const std::int64_t row_tile = tile_of(rows, tile), size = rows.rows(row_tile) * kStripElements;
+    const WinogradStrips strips{input_ + block * l_.block_stride() +
+                                    rows.begin(row_tile) * l_.channels +
+                                    (tile - rows.begin(row_tile)) * kStripElements,
+                                l_.product_stride(), size};
+    std::int64_t channel = 0;
+    for (const Tensor& source : p_.sources) {
+      const auto* x = static_cast<const float*>(source.raw());
+      const std::int64_t height = p_.height / p_.scale, width = p_.width / p_.scale;
+      const float* patch[kWinogradProducts];
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
+        const std::int64_t h = at.top - p_.pad + e / kWinogradPatch;
+        const std::int64_t w = at.left - p_.pad + e % kWinogradPatch;
+        const bool inside = h >= 0 && h < p_.height && w >= 0 && w < p_.width;
+        const std::int64_t row = (at.n * height + h / p_.scale) * width + w / p_.scale;
+        patch[e] = inside ? x + row * source.row_stride() : zeros_;
+      }
+      transforms<Isa>().input(patch, source.cols(), channel, strips);
+      channel += source.cols();
+    }
+    for (; channel < l_.channels; ++channel)  // of the last strip
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e)
+        strips.to[e * strips.product + channel / kStripElements * size + channel % kStripElements] =
+            0;
+  }
+
+  // The tile of the micro-kernel's rows that holds row i.
+  static std::int64_t tile_of(const Tiles& rows, std::int64_t i) {
+    std::int64_t tile = i / (rows.size / rows.count + 1);
+    while (rows.begin(tile + 1) <= i) ++tile;
+    return tile;
+  }
+
+  // The 36 products of one block with one panel of the weights, and the way back to pixels.
+  void multiply(std::int64_t first, std::int64_t block, std::int64_t panel) const {
+    constexpr std::int64_t kProductFloats =
+        kBlockTiles * kMaxPanelColumns + 16;  // see product_stride()
+    alignas(64) float c[kWinogradProducts * kProductFloats];
+    const std::int64_t width = kernels_.columns, count = tiles(first + block);
+    const Tiles rows(count, kernels_.rows);
+    const float* input = input_ + block * l_.block_stride();
+    const float* w = w_.data<float>() + panel * kWinogradProducts * l_.channels * width;
+    for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
+      for (std::int64_t t = 0; t < rows.count; ++t)
+        kernels_.strip[rows.rows(t)](l_.channels, input + rows.begin(t) * l_.channels, w,
+                                     c + e * kProductFloats + rows.begin(t) * width);
+      input += l_.product_stride();
+      w += l_.channels * width;
+    }
+    float outputs[kPixels * kMaxPanelColumns];
+    for (std::int64_t t = 0; t < count; ++t) {
+      transforms<Isa>().output(c + t * width, kProductFloats, width, outputs);
+      store(place(first + block, t), panel, outputs);
+    }
+    if (moments_) write_moments(first + block, panel);
+  }
+
+  void store(const Place& at, std::int64_t panel, float* outputs) const {
+    const std::int64_t width = kernels_.columns, column = panel * width;
+    const std::int64_t used = std::min(width, p_.columns() - column);
+    const std::int64_t height_y = p_.y0.dim(1), width_y = p_.y0.dim(2);
+    for (std::int64_t pixel = 0; pixel < kPixels; ++pixel) {
+      const std::int64_t h = at.top + pixel / kWinogradTile, w = at.left + pixel % kWinogradTile;
+      if (h >= height_y || w >= width_y) continue;
+      const std::int64_t row = (at.n * height_y + h) * width_y + w;
+      float* values = outputs + pixel * width;
+      const float* residual = nullptr;
+      if (p_.residual) {
+        const std::int64_t half = (at.n * (height_y / 2) + h / 2) * (width_y / 2) + w / 2;
+        residual = element(p_.residual, p_.residual_up2x ? half : row, column);
+      }
+      if (used == width && column + width <= p_.y0.cols()) {
+        finish_row(width, values, bias_ + column, residual, element(p_.y0, row, column));
+        continue;
+      }
+      for (std::int64_t k = 0; k < used; ++k)
+        values[k] = values[k] + bias_[column + k] + (residual ? residual[k] : 0);
+      const std::int64_t split = std::clamp<std::int64_t>(p_.y0.cols() - column, 0, used);
+      if (split > 0) std::copy_n(values, split, element(p_.y0, row, column));
+      if (split < used)
+        std::copy_n(values + split, used - split,
+                    element(p_.y1, row, column + split - p_.y0.cols()));
+    }
+  }
+
+  static float* element(const Tensor& y, std::int64_t row, std::int64_t column) {
+    return static_cast<float*>(y.raw()) + row * y.row_stride() + column;
+  }
+
+  std::int64_t pixels(std::int64_t block) const {
+    std::int64_t total = 0;
+    for (std::int64_t t = 0; t < tiles(block); ++t) {
+      const Place at = place(block, t);
+      total += std::min<std::int64_t>(kWinogradTile, p_.y0.dim(1) - at.top) *
+               std::min<std::int64_t>(kWinogradTile, p_.y0.dim(2) - at.left);
+    }
+    return total;
+  }
+
+  // Of what was just stored and is still in the cache.
+  void write_moments(std::int64_t block, std::int64_t panel) const {
+    const std::int64_t width = kernels_.columns, column = panel * width;
+    const std::int64_t used = std::min(width, p_.columns() - column);
+    float* mean = moments_ + block * 2 * l_.padded_columns + column;
+    float* m2 = mean + l_.padded_columns;
+    std::fill_n(mean, width, 0.0f);
+    std::fill_n(m2, width, 0.0f);
+    const auto for_each_row = [&](const auto& f) {
+      for (std::int64_t t = 0; t < tiles(block); ++t) {
+        const Place at = place(block, t);
+        for (std::int64_t h = at.top; h < std::min(at.top + kWinogradTile, p_.y0.dim(1)); ++h)
+          for (std::int64_t w = at.left; w < std::min(at.left + kWinogradTile, p_.y0.dim(2)); ++w)
+            f(element(p_.y0, (at.n * p_.y0.dim(1) + h) * p_.y0.dim(2) + w, column));
+      }
+    };
+    for_each_row([&](const float* y) {
+      for (std::int64_t k = 0; k < used; ++k) mean[k] += y[k];
+    });
+    const auto count = static_cast<float>(pixels(block % l_.blocks.count));
+    for (std::int64_t k = 0; k < used; ++k) mean[k] /= count;
+    for_each_row([&](const float* y) {
+      for (std::int64_t k = 0; k < used; ++k) m2[k] += (y[k] - mean[k]) * (y[k] - mean[k]);
+    });
+  }
+
+  const Problem& p_;
+  Arena arena_;
+  const Microkernels& kernels_;
+  Layout l_;
+  float *zeros_ = nullptr, *input_ = nullptr, *bias_ = nullptr, *moments_ = nullptr;
+  Tensor w_;
+};
+
+bool three_by_three(const Tensor& w, const ConvGeometry& geometry) {
+  return w.dtype() == DType::f32 && w.dim(1) == 3 && w.dim(2) == 3 && geometry.stride == 1;
+}
+
+bool supported(const Conv2dFwdArgs& args) { return three_by_three(args.w, args.geometry); }
+bool supported(const Conv2dDgradArgs& args) {
+  return three_by_three(args.w, args.geometry) && !args.geometry.up2x && args.geometry.pad <= 2;
+}
+
+bool pays(const Tensor& y, const Tensor& w) {
+  constexpr std::int64_t kSize = 32, kChannels = 64;
+  return y.dim(1) >= kSize && y.dim(2) >= kSize && w.dim(0) >= kChannels && w.dim(3) >= kChannels;
+}
+
+}  // namespace
+
+bool winograd_pays(const Conv2dFwdArgs& args) { return pays(args.y, args.w); }
+bool winograd_pays(const Conv2dDgradArgs& args) { return pays(args.dx0, args.w); }
+
+template <class Isa, class Args>
+bool conv2d_winograd_supports(const Args& args) {
+  return Isa::available() && args.dtype() == DType::f32 && supported(args);
+}
+
+template <class Isa, class Args>
+std::size_t conv2d_winograd_workspace(const Args& args) {
+  const Problem problem = problem_of(args);
+  std::size_t bytes = Plan<Isa>(problem, nullptr).bytes();
+  if constexpr (std::is_same_v<Args, Conv2dFwdArgs>)
+    if (args.skip_w)
+      bytes = std::max(bytes, conv2d_indirect_workspace<Isa, Conv2dFwdArgs>(skip_of(args)));
+  return bytes;
+}
+
+template <class Isa, class Args>
+void conv2d_winograd_run(const Args& args, void* workspace, Stream stream) {
+  const Problem problem = problem_of(args);
+  if constexpr (std::is_same_v<Args, Conv2dFwdArgs>)
+    if (args.skip_w) conv2d_indirect_run<Isa, Conv2dFwdArgs>(skip_of(args), workspace, stream);
+  Plan<Isa>(problem, workspace).run();
+}
+
+#define TILLER_INSTANTIATE(Isa, Args)                               \
+  template bool conv2d_winograd_supports<Isa>(const Args&);         \
+  template std::size_t conv2d_winograd_workspace<Isa>(const Args&); \
+  template void conv2d_winograd_run<Isa>(const Args&, void*, Stream);
+TILLER_INSTANTIATE(Avx2, Conv2dFwdArgs)
+TILLER_INSTANTIATE(Avx2, Conv2dDgradArgs)
+TILLER_INSTANTIATE(Avx512, Conv2dFwdArgs)
+TILLER_INSTANTIATE(Avx512, Conv2dDgradArgs)
+#undef TILLER_INSTANTIATE
+
+}  // namespace tiller

@@ -1,0 +1,117 @@
+#pragma once
+// The transforms of winograd_transforms.h for any vector length. The unnamed namespace keeps each
+// instruction set's copy within its own file.
+#include "kernels/conv2d/winograd_transforms.h"
+#include "kernels/gemm/microkernel.h"
+
+namespace tiller {
+namespace {
+
+constexpr float kA = 0.75f, kB = 1.5f;  // the points are 0, +-kA, +-kB and infinity
+constexpr float kA2 = kA * kA, kB2 = kB * kB, kA3 = kA2 * kA, kB3 = kB2 * kB;
+
+template <int kLanes>
+struct Lanes {
+  typedef float Value __attribute__((vector_size(kLanes * 4)));
+  typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+  static Value load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
+  static void store(const Value& value, float* to) { *reinterpret_cast<Unaligned*>(to) = value; }
+};
+template <>
+struct Lanes<1> {
+  using Value = float;
+  static float load(const float* from) { return *from; }
+  static void store(const float& value, float* to) { *to = value; }
+};
+
+// t = B^T d. Points of opposite sign share the even and the odd part of their polynomial.
+template <class V>
+inline __attribute__((always_inline)) void input_map(const V (&d)[6], V (&t)[6]) {
+  const V even_a = d[4] - kB2 * d[2], odd_a = d[3] - kB2 * d[1];
+  const V even_b = d[4] - kA2 * d[2], odd_b = d[3] - kA2 * d[1];
+  t[0] = kA2 * kB2 * d[0] + even_b - kB2 * d[2];
+  t[1] = even_a + kA * odd_a;
+  t[2] = even_a - kA * odd_a;
+  t[3] = even_b + kB * odd_b;
+  t[4] = even_b - kB * odd_b;
+  t[5] = kA2 * kB2 * d[1] - (kA2 + kB2) * d[3] + d[5];
+}
+
+// y = A^T m.
+template <class V>
+inline __attribute__((always_inline)) void output_map(const V (&m)[6], V (&y)[4]) {
+  const V sum_a = m[1] + m[2], difference_a = m[1] - m[2];
+  const V sum_b = m[3] + m[4], difference_b = m[3] - m[4];
+  y[0] = m[0] + sum_a + sum_b;
+  y[1] = kA * difference_a + kB * difference_b;
+  y[2] = kA2 * sum_a + kB2 * sum_b;
+  y[3] = kA3 * difference_a + kB3 * difference_b + m[5];
+}
+
+template <int kLanes>
+inline void input_step(const float* const* pixels, std::int64_t c, float* to,
+                       std::int64_t product) {
+  using L = Lanes<kLanes>;
+  using V = typename L::Value;
+  V half[6][6];  // columns mapped: [across][down]
+#pragma GCC unroll 6
+  for (int j = 0; j < 6; ++j) {
+    V d[6];
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) d[i] = L::load(pixels[i * 6 + j] + c);
+    input_map(d, half[j]);
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) {
+    V d[6], t[6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) d[j] = half[j][i];
+    input_map(d, t);
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) L::store(t[j], to + (i * 6 + j) * product);
+  }
+}
+
+template <int kLanes>
+void input_transform(const float* const* pixels, std::int64_t channels, std::int64_t first,
+                     const WinogradStrips& strips) {
+  const auto place = [&](std::int64_t channel) {
+    return strips.to + channel / kStripElements * strips.strip + channel % kStripElements;
+  };
+  std::int64_t c = 0;
+  if (first % kLanes == 0)
+    for (; c + kLanes <= channels; c += kLanes)
+      input_step<kLanes>(pixels, c, place(first + c), strips.product);
+  for (; c < channels; ++c) input_step<1>(pixels, c, place(first + c), strips.product);
+}
+
+template <int kLanes>
+void output_transform(const float* from, std::int64_t stride, std::int64_t columns, float* to) {
+  using L = Lanes<kLanes>;
+  using V = typename L::Value;
+  for (std::int64_t k = 0; k < columns; k += kLanes) {
+    V half[6][4];  // columns mapped: [across][down]
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      V m[6];
+#pragma GCC unroll 6
+      for (int i = 0; i < 6; ++i) m[i] = L::load(from + (i * 6 + j) * stride + k);
+      output_map(m, half[j]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      V m[6], y[4];
+#pragma GCC unroll 6
+      for (int j = 0; j < 6; ++j) m[j] = half[j][i];
+      output_map(m, y);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) L::store(y[j], to + (i * 4 + j) * columns + k);
+    }
+  }
+}
+
+template <int kLanes>
+constexpr WinogradTransforms kTransforms{input_transform<kLanes>, output_transform<kLanes>};
+
+}  // namespace
+}  // namespace tiller

@@ -1,0 +1,36 @@
+// A row that no test ran fails the program: looked at when all tests are through, and only when all
+// of them were asked for.
+#include <gtest/gtest.h>
+
+#include <string_view>
+
+#include "kernels/gemm/isa.h"
+#include "kernels/registry.h"
+
+namespace tiller::test {
+namespace {
+
+bool whole_suite() {
+  const testing::UnitTest& suite = *testing::UnitTest::GetInstance();
+  return suite.test_to_run_count() == suite.total_test_count() && suite.Passed();
+}
+
+class EveryRowRan final : public testing::Environment {
+ public:
+  void TearDown() override {
+    if (!whole_suite()) return;
+    for (const OpBase* op : all_ops())
+      for (const RowInfo& row : op->row_table(DeviceType::cpu)) {
+        const bool other_processor =
+            std::string_view(row.name).ends_with("avx512") && !Avx512::available();
+        if (row.kind == RowKind::peer || other_processor) continue;
+        EXPECT_GT(row.calls, 0u) << op->name << ":" << row.name << " was run by no test";
+      }
+  }
+};
+
+const testing::Environment* const kEveryRowRan =
+    testing::AddGlobalTestEnvironment(new EveryRowRan);  // NOLINT: gtest deletes it
+
+}  // namespace
+}  // namespace tiller::test

@@ -1,0 +1,152 @@
+#include "tools/sampling/denoiser.h"
+
+#include <cmath>
+
+#include "nn/module.h"
+#include "runtime/files/checkpoint.h"
+
+namespace tiller {
+
+bool all_finite(const Tensor& x) {
+  const Tensor values = cast_on_host(x.to(kCpu).contiguous(), DType::f32);
+  const auto* v = values.data<float>();
+  // A sum of exponent tests rather than an early exit: this loop is vectorised.
+  std::int64_t bad = 0;
+  for (std::int64_t i = 0; i < values.numel(); ++i) bad += std::isfinite(v[i]) ? 0 : 1;
+  return bad == 0;
+}
+
+namespace {
+
+// Notes the first module whose output is not finite: modules report inner before outer.
+class FirstBadModule final : public ActivationObserver {
+ public:
+  FirstBadModule() : previous_(activation_observer()) { activation_observer() = this; }
+  ~FirstBadModule() override { activation_observer() = previous_; }
+  FirstBadModule(const FirstBadModule&) = delete;
+  FirstBadModule& operator=(const FirstBadModule&) = delete;
+  void on_output(const std::string& path, const Tensor& output) override {
+    if (module.empty() && !all_finite(output)) module = path;
+  }
+  std::string module;
+
+ private:
+  ActivationObserver* previous_;
+};
+
+double largest(const Tensor& x) {
+  double most = 0;
+  for (const float v : x.to_vector<float>())
+    most = std::max(most, std::abs(static_cast<double>(v)));
+  return most;
+}
+
+std::string bad_weight(const ParameterList& parameters) {
+  for (const Parameter& p : parameters.all())
+    if (!all_finite(p.value)) return p.key;
+  return {};
+}
+
+std::string likely_cause(const ParameterList& parameters, DType torso, const char* half_flag,
+                         const Tensor& x, bool guided) {
+  const std::string weight = bad_weight(parameters);
+  if (!weight.empty())
+    return fmt::format(
+        "the checkpoint's {} holds NaN or infinity: its training diverged, or the "
+        "file is damaged",
+        weight);
+  // Pictures live in [-1, 1] and noise rarely beyond 5.
+  const double most = largest(x);
+  if (guided && most > 20)
+    return fmt::format(
+        "x_t has grown to {:.3g}: the guidance is too strong; lower "
+        "--classifier_scale",
+        most);
+  if (most > 20)
+    return fmt::format(
+        "x_t has grown to {:.3g}: do --noise_schedule, --predict_xstart and "
+        "--clip_denoised fit the checkpoint?",
+        most);
+  if (torso != DType::f32)
+    return fmt::format("half precision overflows beyond 65504; try {} False", half_flag);
+  return "the network's numbers overflow; do the flags fit the checkpoint?";
+}
+
+[[noreturn]] void stop(const char* network, std::int64_t step, float timestep,
+                       const std::string& module, const std::string& cause) {
+  fail(ErrorKind::failed,
+       fmt::format("NaN or infinity at step {} (timestep {:g}) in the {}{}: {}", step, timestep,
+                   network, module.empty() ? "" : ", first in " + module, cause));
+}
+
+}  // namespace
+
+Denoiser::Denoiser(const UNet& unet, const Classifier* classifier, double scale,
+                   const GaussianDiffusion& diffusion)
+    : unet_(unet), classifier_(classifier), scale_(scale), diffusion_(diffusion) {}
+
+void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res) {
+  n_ = n;
+  step_ = diffusion_.steps() - 1;
+  labels_ = labels ? labels.to(device()) : labels;
+  low_res_ = low_res ? low_res.to(device()) : low_res;
+  // They depend on no picture: one product over all steps instead of a thin one at each.
+  const NoGrad no_recording;
+  const bool conditional = unet_.config().num_classes > 0;
+  const std::vector<std::int64_t> classes =
+      conditional ? labels.to_vector<std::int64_t>() : std::vector<std::int64_t>();
+  std::vector<float> t;
+  std::vector<std::int64_t> y;
+  for (std::int64_t step = 0; step < diffusion_.steps(); ++step) {
+    t.insert(t.end(), static_cast<std::size_t>(n), diffusion_.timestep(step));
+    y.insert(y.end(), classes.begin(), classes.end());
+  }
+  const std::int64_t rows = diffusion_.steps() * n;
+  embeddings_ = unet_
+                    .embed(Tensor::from(t, {rows}, device()),
+                           conditional ? Tensor::from(y, {rows}, device()) : Tensor())
+                    .value();
+}
+
+Model Denoiser::model() {
+  return [this](const Var& x, const Tensor& timestep) { return predict(x, timestep); };
+}
+
+Guide Denoiser::guide() {
+  if (!classifier_) return {};
+  return [this](const Tensor& x, const Tensor& timestep) { return gradient(x, timestep); };
+}
+
+Var Denoiser::predict(const Var& x, const Tensor& timestep) {
+  if (on_network) on_network();
+  TILLER_CHECK(step_ >= 0, "the denoiser has no step left");
+  const Var emb(embeddings_.slice(step_ * n_, (step_ + 1) * n_));  // [N,E]
+  const Var low_res = low_res_ ? Var(low_res_) : Var();
+  const Var out = unet_.forward(x, emb, low_res);
+  if (!all_finite(out.value())) {
+    FirstBadModule first;
+    unet_.forward(x, emb, low_res);
+    stop("diffusion network", step_, timestep.to_vector<float>()[0], first.module,
+         likely_cause(unet_.parameters(), unet_.config().torso, "--use_fp16", x.value(),
+                      classifier_ != nullptr));
+  }
+  --step_;
+  return out;
+}
+
+Tensor Denoiser::gradient(const Tensor& x, const Tensor& timestep) const {
+  if (on_network) on_network();
+  const Tensor grad = classifier_->log_prob_gradient(x, timestep, labels_);
+  if (!all_finite(grad)) {
+    FirstBadModule first;
+    (*classifier_)(x, timestep);
+    // The model has counted this step already.
+    stop("classifier", step_ + 1, timestep.to_vector<float>()[0],
+         first.module.empty() ? "its gradient" : first.module,
+         likely_cause(classifier_->parameters(), classifier_->config().torso,
+                      "--classifier_use_fp16", x, true));
+  }
+  return affine(grad, scale_, 0).value();
+}
+
+}  // namespace tiller

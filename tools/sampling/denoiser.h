@@ -1,0 +1,48 @@
+#pragma once
+// The two networks as the callables that a sampler takes, with an eye on their numbers.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "diffusion/sampler.h"
+#include "nn/classifier.h"
+#include "nn/unet.h"
+
+namespace tiller {
+
+/// A batch's networks. Both callables count the sampler's steps, so one serves one batch.
+class Denoiser {
+ public:
+  /// `classifier` may be null: no guidance. All must outlive the denoiser.
+  Denoiser(const UNet& unet, const Classifier* classifier, double scale,
+           const GaussianDiffusion& diffusion);
+
+  /// Where the networks are, and their inputs must be.
+  Device device() const { return unet_.parameters().all().front().value.device(); }
+  /// Starts a batch: labels [N] i64 where the networks take any, low_res [N,h,w,C] for
+  /// super-resolution, both on the host. Makes the embeddings of all steps at once.
+  void start(std::int64_t n, const Tensor& labels, const Tensor& low_res = {});
+  /// The diffusion network.
+  Model model();
+  /// scale * d log p(y | x_t) / d x_t, or empty without guidance.
+  Guide guide();
+  /// Called before each network runs; may throw to stop.
+  std::function<void()> on_network;
+
+ private:
+  Var predict(const Var& x, const Tensor& timestep);
+  Tensor gradient(const Tensor& x, const Tensor& timestep) const;
+  const UNet& unet_;
+  const Classifier* classifier_;
+  double scale_;
+  const GaussianDiffusion& diffusion_;
+  std::int64_t n_ = 0;
+  std::int64_t step_ = 0;  // the one that runs, counting down
+  Tensor labels_, low_res_;
+  Tensor embeddings_;  // [steps*N,E]: step s of the spaced process starts at row s*N
+};
+
+/// Whether every element of a floating tensor is finite.
+bool all_finite(const Tensor& x);
+
+}  // namespace tiller

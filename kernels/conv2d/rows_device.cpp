@@ -1,6 +1,7 @@
 #include "kernels/conv2d/kernels.h"
 #include "kernels/conv2d/sizes.h"
 #include "kernels/device_rows.h"
+#include "kernels/gemm/mma_rows.h"
 #include "kernels/group_norm/kernels.h"
 
 namespace tiller {
@@ -78,6 +79,69 @@ void run_wgrad(const Conv2dWgradArgs& args, void*, Stream stream) {
   kLaunch({shape_of(ConvSizes(args)), view_of(args.x0), view_of(args.x1), view_of(args.dy),
            view_of(args.dw), view_of(args.dbias)},
           stream);
+}
+
+template <int kWidth, Math kMath>
+bool mma_fwd_supports(const Conv2dFwdArgs& args) {
+  return mma_dtype(args.dtype(), kMath) && countable(ConvSizes(args)) &&
+         mma_width<kWidth>(args.w.dim(0)) && in_vectors(args.x0) && in_vectors(args.x1) &&
+         in_vectors(args.skip0) && in_vectors(args.skip1);
+}
+template <int kWidth>
+void run_mma_fwd(const Conv2dFwdArgs& args, void* workspace, Stream stream) {
+  const Conv2dFwdParams c = params_of(args);
+  const Tensor w = weight_for(args.w, args.dtype(), false, stream);
+  const Tensor skip_w =
+      args.skip_w ? weight_for(args.skip_w, args.dtype(), false, stream) : Tensor();
+  MmaParams p{};
+  p.z = c.z;
+  p.x0 = c.x0;
+  p.x1 = c.x1;
+  p.skip0 = c.skip0;
+  p.skip1 = c.skip1;
+  p.w = w.raw();
+  p.skip_w = skip_w ? skip_w.raw() : nullptr;
+  p.bias = c.bias;
+  p.skip_bias = c.skip_bias;
+  p.residual = c.residual;
+  p.y0 = c.y;
+  p.split = c.z.k;
+  p.residual_up2x = c.residual_up2x;
+  mma_product<kWidth>(p, stream);
+  write_stats(args, workspace, stream);
+}
+
+// The forward on flipped weights: dy is its input, and its outputs are the sources' channels.
+template <int kWidth, Math kMath>
+bool mma_dgrad_supports(const Conv2dDgradArgs& args) {
+  const ConvGeometry& g = args.geometry;
+  return mma_dtype(args.dtype(), kMath) && countable(ConvSizes(args)) &&
+         mma_width<kWidth>(args.w.dim(3)) && g.stride == 1 && !g.up2x && g.pad < args.w.dim(1) &&
+         g.pad < args.w.dim(2) && args.w.dim(1) == args.w.dim(2) && in_vectors(args.dy);
+}
+template <int kWidth>
+void run_mma_dgrad(const Conv2dDgradArgs& args, void*, Stream stream) {
+  const Tensor w = weight_for(args.w, args.dtype(), true, stream);
+  const ConvShape f = shape_of(ConvSizes(args));
+  MmaParams p{};
+  p.z = {f.n, f.p, f.q, f.k, f.k, f.c, f.r, f.s, f.h, f.w, 0, 0, 1, f.r - 1 - f.pad, 1};
+  p.x0 = view_of(args.dy);
+  p.w = w.raw();
+  p.y0 = view_of(args.dx0);
+  p.y1 = view_of(args.dx1);
+  p.split = f.c0;
+  mma_product<kWidth>(p, stream);
+}
+
+template <int kWidth, Math kMath>
+Row<Conv2dFwdArgs> mma_fwd_row(const char* name) {
+  return {name,          kDeviceType,        kMath, RowKind::fast, mma_fwd_supports<kWidth, kMath>,
+          fwd_workspace, run_mma_fwd<kWidth>};
+}
+template <int kWidth, Math kMath>
+Row<Conv2dDgradArgs> mma_dgrad_row(const char* name) {
+  return {name,    kDeviceType,          kMath, RowKind::fast, mma_dgrad_supports<kWidth, kMath>,
+          nullptr, run_mma_dgrad<kWidth>};
 }
 
 }  // namespace

@@ -113,13 +113,41 @@ TEST(Style, HeadersHavePragmaOnceAndFilesAreShort) {
 }
 
 TEST(Style, MacrosAreOurs) {
-  for (const Source& source : sources())
+  for (const Source& source : sources()) {
+    if (source.path == "kernels/simt/keywords.h") continue;  // CUDA's keywords, which C++ lacks
     for (const std::string& line : source.lines) {
       if (line.rfind("#define ", 0) != 0) continue;
       const bool third_party = line.find("STB") != std::string::npos;
       EXPECT_TRUE(line.rfind("#define TILLER_", 0) == 0 || third_party)
           << source.path << ": " << line;
     }
+  }
+}
+
+// What makes it sound to run a kernel on the executor: it reaches the machine through
+// kernels/device.cuh alone, so nothing in it depends on which of the two builds it is.
+TEST(Style, KernelsUseTheirDoorOnly) {
+  int kernels = 0;
+  for (const Source& source : sources()) {
+    const bool door =
+        source.path == "kernels/device.cuh" || source.path.rfind("kernels/cuda/", 0) == 0;
+    if (door || (!source.path.ends_with(".cu") && !source.path.ends_with(".cuh"))) continue;
+    ++kernels;
+    bool stands_in_device = false;
+    for (const std::string& line : source.lines) {
+      stands_in_device |= line == "inline namespace TILLER_DEVICE {";
+      const std::string header = included(line, '"', '"');
+      const bool known = header.empty() || header.ends_with(".cuh") ||
+                         header.ends_with("/kernels.h") || header == "kernels/gemm/mma.h" ||
+                         header == "kernels/view.h" || header == "runtime/philox.h";
+      EXPECT_TRUE(known) << source.path << " includes " << header;
+      EXPECT_TRUE(included(line, '<', '>').empty()) << source.path << ": " << line;
+      for (const char* word : {"asm ", "<<<", "__shared__", "#if", "cuda"})
+        EXPECT_EQ(line.find(word), std::string::npos) << source.path << ": " << line;
+    }
+    EXPECT_TRUE(stands_in_device) << source.path << " is not in inline namespace TILLER_DEVICE";
+  }
+  EXPECT_GT(kernels, 20);
 }
 
 TEST(Style, EnvironmentIsReadInOnePlace) {

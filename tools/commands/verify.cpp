@@ -50,7 +50,8 @@ void run_classifier(const Classifier& network, const NpzReader& file, const Refe
     logits = network(in.x, in.t).value();
   }
   if (file.contains("logits"))
-    verdict.results.push_back(compare("logits", logits, read_floats(file, "logits"), tolerance));
+    verdict.results.push_back(
+        compare("logits", logits.to(kCpu), read_floats(file, "logits"), tolerance));
   if (gradient)
     verdict.results.push_back(
         compare("grad", channels_first(gradient.to(kCpu)), read_floats(file, "grad"), tolerance));
@@ -67,7 +68,7 @@ Verdict run(const Network& network, const NpzReader& file, const ReferenceInputs
   } else {
     const Var out = (*network.unet)(in.x, in.t, in.y, in.low_res ? Var(in.low_res) : Var());
     verdict.results.push_back(
-        compare("out", channels_first(out.value()), read_floats(file, "out"), tolerance));
+        compare("out", channels_first(out.value().to(kCpu)), read_floats(file, "out"), tolerance));
   }
   verdict.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!activations) return verdict;
@@ -171,7 +172,7 @@ int verify_command(const Flags& flags) {
 
   const NpzReader file = NpzReader::open(flags.get<std::string>("reference"));
   check_reference_complete(file, !classifier.empty());
-  const ReferenceInputs in = read_reference_inputs(file);
+  const ReferenceInputs in = read_reference_inputs(file).on(device);
   std::optional<NpzReader> activations;
   if (flags.given("activations"))
     activations = NpzReader::open(flags.get<std::string>("activations"));

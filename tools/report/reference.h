@@ -11,6 +11,11 @@ namespace tiller {
 /// them, y [N] i64 and low_res [N,h,w,C] f32.
 struct ReferenceInputs {
   Tensor x, t, y, low_res;
+  /// The same on another device.
+  ReferenceInputs on(Device device) const {
+    const auto moved = [&](const Tensor& input) { return input ? input.to(device) : input; };
+    return {moved(x), moved(t), moved(y), moved(low_res)};
+  }
 };
 
 /// Reads x, t, y and low_res. Throws Error(checkpoint) for an array that is missing, of another rank

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/launch.h"
 #include "runtime/half.h"
 
 namespace tiller {
@@ -143,31 +144,18 @@ constexpr std::size_t shared_bytes() {
   return sizeof(Storage);
 }
 
-struct LaunchConfig {
-  const char* kernel;
-  dim3 grid, block;
-  std::size_t shared = 0;
-};
-
-namespace launch_detail {
-/// Reports the launch to the trace.
-void before(const LaunchConfig& config, Stream stream);
-/// Asks for more than 48 KiB of shared memory, once for each kernel.
-void allow_shared(const void* kernel, std::size_t bytes);
-/// Throws Error when the launch was refused or an earlier one failed.
-void after(const LaunchConfig& config, Stream stream);
-}  // namespace launch_detail
+using LaunchConfig = cuda_launch::Config;
 
 template <class Parameters>
 void launch(const LaunchConfig& config, Stream stream, void (*kernel)(const Parameters),
             const Parameters& parameters) {
   if (std::uint64_t{config.grid.x} * config.grid.y * config.grid.z == 0) return;
-  launch_detail::before(config, stream);
+  cuda_launch::before(config, stream);
   if (config.shared > (48u << 10))
-    launch_detail::allow_shared(reinterpret_cast<const void*>(kernel), config.shared);
+    cuda_launch::allow_shared(config, reinterpret_cast<const void*>(kernel));
   kernel<<<config.grid, config.block, config.shared, static_cast<cudaStream_t>(stream.handle)>>>(
       parameters);
-  launch_detail::after(config, stream);
+  cuda_launch::after(config);
 }
 
 }  // namespace TILLER_DEVICE

@@ -90,6 +90,7 @@ TEST(Style, CudaHeadersStayInDeviceFiles) {
   for (const Source& source : sources()) {
     const bool device = source.path.ends_with(".cu") || source.path.ends_with(".cuh") ||
                         source.path.rfind("runtime/cuda/", 0) == 0 ||
+                        source.path.rfind("kernels/cuda/", 0) == 0 ||
                         source.path.find("_cudnn") != std::string::npos;
     if (device) continue;
     for (const std::string& line : source.lines) {

@@ -1,8 +1,8 @@
 #pragma once
-// The rows that run on a GPU, and thread by thread on simt: one set of files, compiled once for each.
-// Each <op>/rows_device.cpp specialises rows_on for its operations; where the CUDA toolkit (or
-// Boost.Context, for simt) is missing, rows_device_none.cpp gives empty spans instead, so that no
-// other file needs to know.
+// The rows that run on a GPU, and thread by thread on simt: one set of files, compiled once for
+// each. Each <op>/rows_device.cpp specialises rows_on for its operations; where the CUDA toolkit
+// (or Boost.Context, for simt) is missing, rows_device_none.cpp gives empty spans instead, so that
+// no other file needs to know.
 #include "runtime/op.h"
 
 namespace tiller {

@@ -31,8 +31,8 @@ struct BlockStorage {
   Array<T, 32> part;
 };
 
-/// The sum over the block's threads, in every thread. Ends with a barrier, so that the storage may be
-/// used again. A block of whole warps.
+/// The sum over the block's threads, in every thread. Ends with a barrier, so that the storage may
+/// be used again. A block of whole warps.
 template <class T>
 __device__ __forceinline__ T block_sum(BlockStorage<T>& s, T value) {
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;

@@ -1,7 +1,7 @@
-// Memory of the device simt: host memory from the CPU's allocator, with two habits of a debugger. Fresh
-// bytes are NaN, so an element that no kernel wrote is seen. A fence of known bytes stands on both
-// sides of each block and is checked when the block is given back, so a kernel that writes beside its
-// tensor is found.
+// Memory of the device simt: host memory from the CPU's allocator, with two habits of a debugger.
+// Fresh bytes are NaN, so an element that no kernel wrote is seen. A fence of known bytes stands on
+// both sides of each block and is checked when the block is given back, so a kernel that writes
+// beside its tensor is found.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>

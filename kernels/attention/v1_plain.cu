@@ -3,9 +3,9 @@
 // math      S = scale q k^T, P = softmax(S), O = P V; dV = P^T dO, dP = dO V^T,
 //           dS = P (dP - rowsum(dO O)), dq = scale dS k, dk = scale dS^T q
 // shapes    qkv [N,T,3C] in either order, o [N,T,C] or [N,1,C] with one query; any head size
-// mapping   a block owns one query (one key, for dk and dv). First a thread per key (query) makes its
-//           score from shared memory's q, then a block-wide softmax, then a thread per channel sums over
-//           the keys (queries) in order. One row of P exists at a time, in shared memory
+// mapping   a block owns one query (one key, for dk and dv). First a thread per key (query) makes
+//           its score from shared memory's q, then a block-wide softmax, then a thread per channel
+//           sums over the keys (queries) in order. One row of P exists at a time, in shared memory
 // traffic   every block reads all of k and v: 2 T^2 D elements a head, from L2
 // roofline  L2 and latency
 // delta     the first row: the readable form. It is the fallback for every head size

@@ -1,6 +1,6 @@
 #pragma once
-// The convolution's three products as Problems (kernels/gemm/problem.cuh): an implicit GEMM. No matrix of
-// gathered pixels exists; a(row, k) finds the pixel.
+// The convolution's three products as Problems (kernels/gemm/problem.cuh): an implicit GEMM. No
+// matrix of gathered pixels exists; a(row, k) finds the pixel.
 #include "kernels/conv2d/kernels.h"
 #include "kernels/gemm/problem.cuh"
 
@@ -34,8 +34,8 @@ __device__ __forceinline__ float gathered(const Params& p, const Pixel& at, cons
   return t.c < z.c0 ? load(p.x0, row, t.c) : load(p.x1, row, t.c - z.c0);
 }
 
-/// y[npq,k] = sum over rsc of x[npq,rsc] w[k,rsc], then over the skip's channels: its 1x1 convolution is
-/// a longer sum.
+/// y[npq,k] = sum over rsc of x[npq,rsc] w[k,rsc], then over the skip's channels: its 1x1
+/// convolution is a longer sum.
 struct ConvFwdProblem {
   const Conv2dFwdParams& p;
   int m, n, k, taps;
@@ -77,8 +77,8 @@ struct ConvFwdProblem {
   }
 };
 
-/// dx[nhw,c] = sum over rsk (and the copies that up-sampling made) of dy w[k,r,s,c], over the taps that
-/// read this pixel.
+/// dx[nhw,c] = sum over rsk (and the copies that up-sampling made) of dy w[k,r,s,c], over the taps
+/// that read this pixel.
 struct ConvDgradProblem {
   const Conv2dDgradParams& p;
   int m, n, k;

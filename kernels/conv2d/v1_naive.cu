@@ -3,8 +3,8 @@
 // math      kernels/conv2d/conv2d.h, as the products of kernels/conv2d/problem.cuh
 // shapes    all of them: two sources, up-sampled input, any stride, skip operand, residual
 // mapping   a thread owns one element of the result and walks its sum: R S C terms (forward), R S K
-//           (data gradient; 4 R S K when up-sampled), N P Q (weight gradient). Neighbouring lanes own
-//           neighbouring channels of the result
+//           (data gradient; 4 R S K when up-sampled), N P Q (weight gradient). Neighbouring lanes
+//           own neighbouring channels of the result
 // traffic   two elements for every product, from the caches
 // roofline  index arithmetic: about thirty integer instructions a product
 // delta     the first row: the definition, in parallel; everything else is held against it

@@ -2,9 +2,9 @@
 //
 // math      as v1_naive, in f32
 // shapes    all of them
-// mapping   implicit GEMM. A block of 256 threads makes 64 x 64 results, a thread 4 x 4 of them; tiles
-//           of 16 terms pass through shared memory while the next are loaded. A thread decodes its pixel
-//           once and the tap at each step
+// mapping   implicit GEMM. A block of 256 threads makes 64 x 64 results, a thread 4 x 4 of them;
+//           tiles of 16 terms pass through shared memory while the next are loaded. A thread
+//           decodes its pixel once and the tap at each step
 // traffic   each operand once per 64 results of the other dimension, from L2
 // roofline  f32 arithmetic: 16 fused multiply-adds for two 16-byte shared loads
 // delta     v1_naive reads two elements a product; here a product costs half a shared load

@@ -2,8 +2,8 @@
 //
 // math      y[i] = f(x[i]), f(a[i], b[j(i)]), mask[k(i)] > 0 ? a[i] : b[i], dy[i] silu'(x[i])
 // shapes    any; operands may be channel slices and of different dtypes
-// mapping   thread t of the launch takes elements t, t + T, t + 2T, ... in row order, T the number of
-//           threads: neighbouring lanes read neighbouring elements
+// mapping   thread t of the launch takes elements t, t + T, t + 2T, ... in row order, T the number
+//           of threads: neighbouring lanes read neighbouring elements
 // traffic   every operand once, the result once: numel * (sum of element sizes) bytes
 // roofline  memory: at most a dozen flops an element, ridge point of an H200 above 100 flops a byte
 // delta     the first row

@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// e^x as the reference row computes it, bit for bit: at t = 1000 the last bit of a frequency moves the
-// cosine by 1e-4 (see kernels/embedding/reference.h).
+// e^x as the reference row computes it, bit for bit: at t = 1000 the last bit of a frequency moves
+// the cosine by 1e-4 (see kernels/embedding/reference.h).
 __device__ __forceinline__ float frequency_exp(float x) {
   const float n = nearbyintf(x * 1.44269504f);
   const float r = fmaf(n, -1.42860677e-6f, fmaf(n, -0.693145752f, x));

@@ -26,8 +26,8 @@ struct WeightParams {
 };
 void weight_form(const WeightParams& params, Stream stream);
 
-/// The widths of the tiles there are: 128 results by kWidth channels. Math is the operands': f16, bf16
-/// (the dtype of x0), or tf32 for f32.
+/// The widths of the tiles there are: 128 results by kWidth channels. Math is the operands': f16,
+/// bf16 (the dtype of x0), or tf32 for f32.
 template <int kWidth>
 void mma_product(const MmaParams& params, Stream stream);
 

@@ -23,8 +23,8 @@ bool mma_width(std::int64_t channels) {
   return kWidth == 64 || kWidth == 128 || channels % kWidth == 0;
 }
 
-/// The weight [K,R,S,C] in the dtype of the activations, flipped for the data gradient. Kept with the
-/// weight until it changes; the weight itself when it will do.
+/// The weight [K,R,S,C] in the dtype of the activations, flipped for the data gradient. Kept with
+/// the weight until it changes; the weight itself when it will do.
 inline Tensor weight_for(const Tensor& w, DType dtype, bool flip, Stream stream) {
   if (!flip && w.dtype() == dtype && w.aligned(16)) return w;
   const int r = w.rank() == 4 ? static_cast<int>(w.dim(1)) : 1;

@@ -1,13 +1,15 @@
 #pragma once
-// A matrix product as the plain kernels see it: d[m,n] = sum over k of a(m,k) b(n,k). A Problem says
-// how many rows and terms there are and where an element of either operand comes from; for a convolution
-// that is the gathering of pixels, which so stands in one place for every step of the progression:
+// A matrix product as the plain kernels see it: d[m,n] = sum over k of a(m,k) b(n,k). A Problem
+// says how many rows and terms there are and where an element of either operand comes from; for a
+// convolution that is the gathering of pixels, which so stands in one place for every step of the
+// progression:
 //
 //   int m, n, k                         the extents
-//   a_row(m), b_row(n)                  what is worth computing once for a row: pointers, coordinates
-//   float a(row, k), float b(row, k)    elements, f32
+//   a_row(m), b_row(n)                  what is worth computing once for a row: pointers,
+//   coordinates float a(row, k), float b(row, k)    elements, f32
 //   void write(m, n, float sum)         the epilogue
-//   kAContiguous, kBContiguous          whether neighbouring k (true) or neighbouring rows (false) are
+//   kAContiguous, kBContiguous          whether neighbouring k (true) or neighbouring rows (false)
+//   are
 //                                       neighbours in memory: decides which lanes load what
 #include "kernels/view.cuh"
 
@@ -48,8 +50,8 @@ __device__ __forceinline__ Fetch fetch_of(int thread, int i) {
   return {thread % kTileM, thread / kTileM + i * (kThreads / kTileM)};
 }
 
-/// v2_tiled: a block makes 64 x 64 results from tiles in shared memory; the next tile's loads are in
-/// flight while this one is multiplied.
+/// v2_tiled: a block makes 64 x 64 results from tiles in shared memory; the next tile's loads are
+/// in flight while this one is multiplied.
 template <class Problem>
 __device__ __forceinline__ void tiled_product(const Problem& p) {
   auto& s = shared<TiledStorage>();

@@ -1,23 +1,24 @@
 #pragma once
 // The tensor-core GEMM, v3_mma: an implicit GEMM with asynchronous copies in four stages.
 //
-// math      y[m,k] = sum over (r,s,c) of x[pixel(m,r,s),c] w[k,r,s,c], then over the skip's channels,
-//           + bias + residual; operands f16, bf16 or f32 rounded to tf32, sums f32
+// math      y[m,k] = sum over (r,s,c) of x[pixel(m,r,s),c] w[k,r,s,c], then over the skip's
+//           channels, + bias + residual; operands f16, bf16 or f32 rounded to tf32, sums f32
 // shapes    m = N P Q pixels, n = K channels, k = R S C + skip channels, in that order
-// mapping   a block of 8 warps makes 128 x kWidth results; a step is 64 bytes of every row (32 halves or
-//           16 floats), always within 16-byte vectors of one tap. Thread t copies vector t % 4 of rows
-//           t / 4, t / 4 + 64, ... and walks the taps with three counters, without a division. Warps
-//           stand 2 x 4 (4 x 2 for narrow tiles); a warp's fragments come by ldmatrix, its 16 x 8
-//           products by mma.sync
-// shared    rows of 64 bytes would put every second row into the same banks: vector v of row i stands at
-//           v ^ (i / 2 % 4), so that the eight rows of an ldmatrix touch all 32 banks once
+// mapping   a block of 8 warps makes 128 x kWidth results; a step is 64 bytes of every row (32
+//           halves or 16 floats), always within 16-byte vectors of one tap. Thread t copies vector
+//           t % 4 of rows t / 4, t / 4 + 64, ... and walks the taps with three counters, without a
+//           division. Warps stand 2 x 4 (4 x 2 for narrow tiles); a warp's fragments come by
+//           ldmatrix, its 16 x 8 products by mma.sync
+// shared    rows of 64 bytes would put every second row into the same banks: vector v of row i
+//           stands at v ^ (i / 2 % 4), so that the eight rows of an ldmatrix touch all 32 banks
+//           once
 // traffic   per step (128 + kWidth) 64 bytes from L2 for 128 kWidth 32 (16) products
 // roofline  mma.sync's rate for wide layers; L2's bandwidth for narrow ones
-// delta     v2_tiled multiplies in f32 lanes and waits for its loads; here 4096 multiply-adds are one
-//           instruction and three steps of loads are in flight
-// limits    C of each source a multiple of a vector, sources aligned to 16 bytes; the epilogue stores two
-//           elements a lane at a time; a grid smaller than the machine leaves SMs idle (split-K is the
-//           next step)
+// delta     v2_tiled multiplies in f32 lanes and waits for its loads; here 4096 multiply-adds are
+//           one instruction and three steps of loads are in flight
+// limits    C of each source a multiple of a vector, sources aligned to 16 bytes; the epilogue
+//           stores two elements a lane at a time; a grid smaller than the machine leaves SMs idle
+//           (split-K is the next step)
 #include "kernels/conv2d/problem.cuh"
 #include "kernels/gemm/mma.h"
 
@@ -107,7 +108,8 @@ struct MmaLoader {
     return c < z.c0 ? at(p.x0, row, c) : at(p.x1, row, c - z.c0);
   }
 
-  // Starts the copies of the next step into a stage. Every thread commits, so that groups are steps.
+  // Starts the copies of the next step into a stage. Every thread commits, so that groups are
+  // steps.
   __device__ __forceinline__ void load(MmaStorage<T, kWidth>& storage, int stage) {
 #pragma unroll
     for (int i = 0; i < kRowsA; ++i) {
@@ -171,8 +173,8 @@ __global__ void __launch_bounds__(kThreads) mma_kernel(const MmaParams __grid_co
 
   for (int step = 0; step < steps; ++step) {
     cp_async_wait<kStages - 2>();
-    // Two things at once: everybody's copies of this step are there, and everybody has read the stage
-    // that the next copies overwrite.
+    // Two things at once: everybody's copies of this step are there, and everybody has read the
+    // stage that the next copies overwrite.
     __syncthreads();
     loader.load(s, (step + kStages - 1) % kStages);
     const int a0 = step % kStages * kMmaRows * kStep, b0 = step % kStages * kWidth * kStep;

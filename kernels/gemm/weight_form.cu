@@ -4,7 +4,8 @@
 //           gradient of a stride-1 convolution is the forward on these
 // shapes    [K,R,S,C]
 // mapping   a thread per element of the result
-// traffic   the weight read and written once; the flip reads with a stride, and runs once per weight
+// traffic   the weight read and written once; the flip reads with a stride, and runs once per
+//           weight
 // roofline  memory
 // delta     the first row
 // limits    no f64

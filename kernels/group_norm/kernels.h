@@ -40,8 +40,8 @@ void group_norm_bwd_v1(const GroupNormBwdParams& params, Stream stream);
 /// Pieces that the pixels are cut into.
 std::int64_t group_norm_chunks(std::int64_t pixels);
 
-/// Mean and sum of squared deviations of every sample and channel: what a convolution owes the group
-/// norm behind it.
+/// Mean and sum of squared deviations of every sample and channel: what a convolution owes the
+/// group norm behind it.
 struct MomentsParams {
   View x;  // [N*pixels,C]
   std::int64_t samples, pixels;

@@ -8,8 +8,8 @@
 namespace tiller {
 inline namespace TILLER_DEVICE {
 
-/// A block of 32 x 8 threads covers 32 neighbouring channels and a chunk of pixels, each row of threads
-/// every eighth pixel.
+/// A block of 32 x 8 threads covers 32 neighbouring channels and a chunk of pixels, each row of
+/// threads every eighth pixel.
 inline constexpr int kColumns = 32, kRows = 8;
 inline constexpr std::int64_t kChunkPixels = 256;
 

@@ -5,8 +5,8 @@
 //           with S2, dx = rstd (k dz - mean_g(k dz) - xhat mean_g(k dz xhat))
 // shapes    as the forward
 // mapping   sums: a block of 32 channels x 8 pixels walks a chunk of 256 pixels. join: a warp per
-//           sample and group adds chunks and channels in order and writes demb. parameters: a thread
-//           per channel walks the samples. apply: a thread per element
+//           sample and group adds chunks and channels in order and writes demb. parameters: a
+//           thread per channel walks the samples. apply: a thread per element
 // traffic   x and dy twice, dx once: 5 N pixels C elements
 // roofline  memory; SiLU's exponential is taken twice an element
 // delta     the first row

@@ -2,10 +2,11 @@
 //
 // math      kernels/group_norm/group_norm.h
 // shapes    x [N,pixels,C] in one or two sources, y likewise or a quarter of the pixels with pool
-// mapping   three kernels. moments: a block of 32 channels x 8 pixels walks a chunk of 256 pixels; each
-//           thread sums deviations from the first value it sees (sums of x itself would cancel where
-//           the mean is large against the deviation), eight rows merge by Chan's formula. join: a
-//           warp per sample and group merges chunks and channels in order. apply: a thread per element
+// mapping   three kernels. moments: a block of 32 channels x 8 pixels walks a chunk of 256 pixels;
+//           each thread sums deviations from the first value it sees (sums of x itself would cancel
+//           where the mean is large against the deviation), eight rows merge by Chan's formula.
+//           join: a warp per sample and group merges chunks and channels in order. apply: a thread
+//           per element
 // traffic   x twice, y once: 3 N pixels C elements; once less with ready statistics
 // roofline  memory
 // delta     the first row. One block per (n, group) would fill 32 of 132 SMs at batch 1; here a

@@ -2,8 +2,8 @@
 //
 // math      y = silu?(x) w^T + bias + residual; dx = dy w; dw = dy^T silu?(x), dbias = sum of dy
 // shapes    x [M,C], w [K,C], y [M,K]
-// mapping   a thread owns one element of the result and walks its sum; neighbouring lanes share a row
-//           of x and read neighbouring rows of w
+// mapping   a thread owns one element of the result and walks its sum; neighbouring lanes share a
+//           row of x and read neighbouring rows of w
 // traffic   2 M K C elements, which the caches must serve: no reuse is arranged
 // roofline  caches, far from arithmetic
 // delta     the first row: the definition, in parallel

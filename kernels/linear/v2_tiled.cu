@@ -2,8 +2,8 @@
 //
 // math      as v1_naive
 // shapes    x [M,C], w [K,C], y [M,K]
-// mapping   a block of 256 threads makes 64 x 64 results, a thread 4 x 4 of them; tiles of 16 terms pass
-//           through shared memory while the next are loaded (kernels/gemm/problem.cuh)
+// mapping   a block of 256 threads makes 64 x 64 results, a thread 4 x 4 of them; tiles of 16 terms
+//           pass through shared memory while the next are loaded (kernels/gemm/problem.cuh)
 // traffic   each operand once per 64 results of the other dimension: M K C / 32 elements, from L2
 // roofline  f32 arithmetic for large M; for a batch's embeddings (M below 64) the weight's bytes
 // delta     v1_naive reads both operands for every product; here 16 products share 8 shared loads

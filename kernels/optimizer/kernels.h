@@ -1,7 +1,7 @@
 #pragma once
 // What the kernels over all parameters are launched with. A list of tensors travels in the kernel's
-// parameters (CUDA allows 32764 bytes of them), so that one launch serves hundreds of tensors and no
-// table is copied to the device.
+// parameters (CUDA allows 32764 bytes of them), so that one launch serves hundreds of tensors and
+// no table is copied to the device.
 #include "kernels/view.h"
 
 namespace tiller {
@@ -40,8 +40,8 @@ struct ScaleAllParams {
 };
 void scale_all_v1(const ScaleAllParams& params, Stream stream);
 
-/// Sums of squares: block b of the launch writes sums[first_sum + b] and sets flags[first_sum + b] when
-/// an element is not finite.
+/// Sums of squares: block b of the launch writes sums[first_sum + b] and sets flags[first_sum + b]
+/// when an element is not finite.
 struct NormParams {
   TensorList<1> list;
   DType dtypes[kListTensors];

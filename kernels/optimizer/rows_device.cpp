@@ -17,8 +17,9 @@ bool dense(const std::vector<Tensor>& list) {
   return std::all_of(list.begin(), list.end(), [](const Tensor& t) { return t.dense(); });
 }
 
-// Calls body(list, first) for runs of at most kListTensors tensors that have elements; the list holds
-// the operands of the run that starts at tensor `first` of the lists. `fill(i, slot)` may note more.
+// Calls body(list, first) for runs of at most kListTensors tensors that have elements; the list
+// holds the operands of the run that starts at tensor `first` of the lists. `fill(i, slot)` may
+// note more.
 template <int kOperands, class Fill, class Body>
 void for_each_list(const std::vector<const std::vector<Tensor>*>& lists, const Fill& fill,
                    const Body& body) {

@@ -2,9 +2,9 @@
 //
 // math      kernels/optimizer/optimizer.h; the norm's squares are summed in f64
 // shapes    lists of dense tensors
-// mapping   each tensor is cut into pieces of 4096 elements, a block each; a block finds its tensor by
-//           bisection in the list that came with the parameters. The norm writes a sum per block, and
-//           one block adds those in order
+// mapping   each tensor is cut into pieces of 4096 elements, a block each; a block finds its tensor
+//           by bisection in the list that came with the parameters. The norm writes a sum per
+//           block, and one block adds those in order
 // traffic   AdamW reads 16 and writes 12 bytes a parameter, EMA 8 and 4, scaling and norm 4
 // roofline  memory (the norm's f64 sums: one per element, 1/64 rate on small GPUs: bound by them)
 // delta     the first row

@@ -1,6 +1,6 @@
 #pragma once
-// What the reduction kernels are launched with: x seen as [outer, summed, inner], the middle of which
-// is taken away (kernels/reduce/view.h).
+// What the reduction kernels are launched with: x seen as [outer, summed, inner], the middle of
+// which is taken away (kernels/reduce/view.h).
 #include "kernels/reduce/kinds.h"
 #include "kernels/view.h"
 

@@ -3,8 +3,8 @@
 // math      y[p,q] = sum over the taps (h,u) of p and (w,v) of q of u v x[h,w]; the backward is the
 //           transpose: dx[h,w] = sum over the outputs that have h and w among their taps
 // shapes    x [N,H,W,C], y [N,P,Q,C]; channel slices allowed
-// mapping   a thread gathers one output element at a time, neighbouring lanes neighbouring channels;
-//           nothing is scattered, so nothing is added atomically and the order is fixed
+// mapping   a thread gathers one output element at a time, neighbouring lanes neighbouring
+//           channels; nothing is scattered, so nothing is added atomically and the order is fixed
 // traffic   the output once, the input once (its re-reads hit the caches): (NHW + NPQ) C elements
 // roofline  memory
 // delta     the first row
@@ -17,8 +17,8 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-// Input indices first ... last that make one output index, and their weights. All weights are alike,
-// but for bilinear, which has at most two taps.
+// Input indices first ... last that make one output index, and their weights. All weights are
+// alike, but for bilinear, which has at most two taps.
 struct Taps {
   int first, last;
   float low, high;  // of `first` and of those behind it

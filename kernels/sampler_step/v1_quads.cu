@@ -1,12 +1,12 @@
 // The sampler's step, v1_quads.
 //
-// math      x_0 from x_t and the network's output; DDPM (algorithm 1): the posterior's mean, moved by
-//           variance * gradient, plus noise; DDIM (algorithm 2): eps moved by the gradient, then eq. 12
-//           of Song et al. 2020. Element by element: kernels/sampler_step/reference.h
+// math      x_0 from x_t and the network's output; DDPM (algorithm 1): the posterior's mean, moved
+//           by variance * gradient, plus noise; DDIM (algorithm 2): eps moved by the gradient, then
+//           eq. 12 of Song et al. 2020. Element by element: kernels/sampler_step/reference.h
 // shapes    x [N,H,W,C], the network's output [N,H,W,C] or [N,H,W,2C]
-// mapping   Philox makes four numbers, so a thread takes four neighbouring elements of a sample. The
-//           step's scalars are read from the table by every thread: all hit the same cache line. A
-//           second launch of one thread advances the state, when all have read it
+// mapping   Philox makes four numbers, so a thread takes four neighbouring elements of a sample.
+//           The step's scalars are read from the table by every thread: all hit the same cache
+//           line. A second launch of one thread advances the state, when all have read it
 // traffic   x, model (2x), gradient read, y written: 5 N H W C elements of 4 bytes; noise none
 // roofline  launch latency: 0.25 MB a sample at 64x64
 // delta     the first row

@@ -1,7 +1,7 @@
 #pragma once
-// cp.async: copies from global to shared memory that are done some time later. Here they are done as
-// late as the program allows, within wait_group, and in random order; until then their target holds
-// NaN, and reading it is an error.
+// cp.async: copies from global to shared memory that are done some time later. Here they are done
+// as late as the program allows, within wait_group, and in random order; until then their target
+// holds NaN, and reading it is an error.
 #include <cstddef>
 #include <deque>
 #include <vector>

@@ -1,8 +1,8 @@
 #pragma once
-// One running block: its threads, and the gates where they meet. Everything that threads do together
-// (a barrier, a shuffle, a matrix product of a warp) is one primitive: a thread comes to a gate with
-// its argument; the last one that is awaited does the work for all, and all go on. Gates belong to
-// a warp or to the block, so warps may diverge, as they may on the hardware since Volta.
+// One running block: its threads, and the gates where they meet. Everything that threads do
+// together (a barrier, a shuffle, a matrix product of a warp) is one primitive: a thread comes to a
+// gate with its argument; the last one that is awaited does the work for all, and all go on. Gates
+// belong to a warp or to the block, so warps may diverge, as they may on the hardware since Volta.
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -8,8 +8,8 @@
 
 namespace tiller::executor {
 
-/// ldmatrix.sync.aligned.m8n8.x4(.trans).shared.b16: lane i gives the address of row i % 8 of matrix
-/// i / 8; register m of each lane gets two elements of matrix m.
+/// ldmatrix.sync.aligned.m8n8.x4(.trans).shared.b16: lane i gives the address of row i % 8 of
+/// matrix i / 8; register m of each lane gets two elements of matrix m.
 void ldmatrix_x4(std::uint32_t (&registers)[4], const void* row, bool transposed, Where where);
 
 enum class MatrixType : std::uint8_t { f16, bf16, tf32 };

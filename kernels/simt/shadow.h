@@ -1,7 +1,7 @@
 #pragma once
-// What is known about every two bytes of shared memory: who wrote them last, who read them since, and
-// when. Time is a counter that each synchronisation moves. An access is a race unless a barrier (or
-// __syncwarp within a warp) that both threads went through lies between.
+// What is known about every two bytes of shared memory: who wrote them last, who read them since,
+// and when. Time is a counter that each synchronisation moves. An access is a race unless a barrier
+// (or __syncwarp within a warp) that both threads went through lies between.
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,7 @@
 // Softmax and cross entropy, v1_warp.
 //
-// math      y = exp(x - max) / sum exp(x - max), or x - max - log sum; loss = max + log sum - x[label]
+// math      y = exp(x - max) / sum exp(x - max), or x - max - log sum; loss = max + log sum -
+//           x[label]
 // shapes    x [M,K], one label and one loss per row
 // mapping   a warp owns a row: lane l reads elements l, l + 32, ...; maxima and sums go through
 //           shuffles, so a row needs no shared memory and no barrier; eight rows a block

@@ -1,7 +1,7 @@
-// Memory of a GPU. Blocks come from the device's stream-ordered pool (cudaMallocAsync), which keeps what
-// is freed and hands it out again in stream order; within the capture of a graph an allocation becomes
-// a node of it. The CUDA runtime is linked statically and finds the driver when it is first used, so
-// the program starts without one.
+// Memory of a GPU. Blocks come from the device's stream-ordered pool (cudaMallocAsync), which keeps
+// what is freed and hands it out again in stream order; within the capture of a graph an allocation
+// becomes a node of it. The CUDA runtime is linked statically and finds the driver when it is first
+// used, so the program starts without one.
 #include <cuda_runtime.h>
 
 #include <atomic>

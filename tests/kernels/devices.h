@@ -1,7 +1,7 @@
 #pragma once
-// The same arguments on another device. simt's memory is host memory, so its tensors borrow the bytes
-// of the CPU's: outputs appear in the tensors that the test holds, and a channel slice keeps its
-// neighbours.
+// The same arguments on another device. simt's memory is host memory, so its tensors borrow the
+// bytes of the CPU's: outputs appear in the tensors that the test holds, and a channel slice keeps
+// its neighbours.
 #include "kernels/attention/attention.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/dropout/dropout.h"

@@ -108,11 +108,11 @@ void run_here(const Op<Args>& op, const Args& args) {
   run(op, args.dtype() == DType::f64 && !find_row(op, moved) ? args : moved);
 }
 
-/// Ways of running that may not change a bit of the result: one, two and three threads on the CPU; on
-/// simt three orders of the threads of a block.
+/// Ways of running that may not change a bit of the result: one, two and three threads on the CPU;
+/// on simt three orders of the threads of a block.
 inline constexpr int kVariations = 3;
-/// Whether more than one is worth its time: a reference row is plain loops on one thread, and on simt
-/// the threads do the same in every dtype, and nothing together in a naive row.
+/// Whether more than one is worth its time: a reference row is plain loops on one thread, and on
+/// simt the threads do the same in every dtype, and nothing together in a naive row.
 inline bool varies(DeviceType device, RowKind kind, DType dtype) {
   if (kind == RowKind::reference) return false;
   return device == DeviceType::cpu || (kind == RowKind::fast && dtype == DType::f32);

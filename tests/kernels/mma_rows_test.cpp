@@ -1,5 +1,5 @@
-// The tensor-core rows: every width of tile on the channels that it is for, and tf32, which a request for
-// f32 never gets.
+// The tensor-core rows: every width of tile on the channels that it is for, and tf32, which a
+// request for f32 never gets.
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
 #include "tests/kernels/conv2d_util.h"
@@ -9,8 +9,9 @@
 namespace tiller::test {
 namespace {
 
-// Runs the rows of one mathematics and returns how many there were; each result must be within `most`
-// of the f64 reference, and further than `least`: a row that computes in f32 is not what it says.
+// Runs the rows of one mathematics and returns how many there were; each result must be within
+// `most` of the f64 reference, and further than `least`: a row that computes in f32 is not what it
+// says.
 template <class Args, class Output>
 int expect_math(const Op<Args>& op, Math math, const Args& args, const Args& exact,
                 const Output& output, double least, double most) {

@@ -1,5 +1,5 @@
-// Every class of mistake that the executor is there to find, made on purpose: each must be caught in
-// every order of threads, and named with its line.
+// Every class of mistake that the executor is there to find, made on purpose: each must be caught
+// in every order of threads, and named with its line.
 #include "tests/simt/kernel_util.h"
 
 namespace tiller {

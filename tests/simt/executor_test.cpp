@@ -1,4 +1,5 @@
-// What a right kernel may rely on: every thread runs, threads meet, lanes exchange, whatever the order.
+// What a right kernel may rely on: every thread runs, threads meet, lanes exchange, whatever the
+// order.
 #include <algorithm>
 #include <numeric>
 #include <stdexcept>

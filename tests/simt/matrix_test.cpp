@@ -1,5 +1,6 @@
-// The lane layouts of the tensor-core instructions, against tables typed from the PTX ISA manual (9.7.15,
-// "Warp-level matrix instructions"): which thread holds which element, row by row as its figures show.
+// The lane layouts of the tensor-core instructions, against tables typed from the PTX ISA manual
+// (9.7.15, "Warp-level matrix instructions"): which thread holds which element, row by row as its
+// figures show.
 #include <cmath>
 #include <random>
 #include <sstream>
@@ -255,8 +256,8 @@ __global__ void load_matrices(const Bytes __grid_constant__ p) {
   }
 }
 
-// "ldmatrix fragment layout for one 8x8 matrix with 16-bit elements": row 0 is T0 T0 T1 T1 T2 T2 T3 T3,
-// row 1 T4 ..., row 7 T28 ... T31; with .trans the matrix is loaded in column-major order.
+// "ldmatrix fragment layout for one 8x8 matrix with 16-bit elements": row 0 is T0 T0 T1 T1 T2 T2 T3
+// T3, row 1 T4 ..., row 7 T28 ... T31; with .trans the matrix is loaded in column-major order.
 TEST(Matrix, LdmatrixGivesEachLaneItsElements) {
   for (const bool transposed : {false, true}) {
     std::vector<std::uint16_t> out(256);

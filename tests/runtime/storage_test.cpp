@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "runtime/tensor.h"
 
 namespace tiller {
@@ -84,16 +86,52 @@ TEST(CpuBackend, AnImpossibleSizeIsOutOfMemory) {
   }
 }
 
-TEST(Backend, ADeviceThatIsNotBuiltSaysSo) {
+// Every device works or says what is missing: the toolkit at build time, or the GPU here.
+TEST(Backend, ADeviceThatIsMissingSaysSo) {
   EXPECT_TRUE(available(kCpu));
-  if (available({DeviceType::simt, 0})) GTEST_SKIP() << "simt is built";
-  try {
-    backend({DeviceType::simt, 0});
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    EXPECT_NE(std::string(error.what()).find("built without the simt device"), std::string::npos);
+  for (const Device device : {Device{DeviceType::simt, 0}, Device{DeviceType::cuda, 0}}) {
+    if (available(device)) {
+      EXPECT_FALSE(backend(device).describe().empty());
+      continue;
+    }
+    try {
+      backend(device);
+      FAIL();
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      EXPECT_EQ(error.kind(), ErrorKind::usage);
+      EXPECT_TRUE(message.find("built without the") != std::string::npos ||
+                  message.find("no usable GPU") != std::string::npos)
+          << message;
+    }
   }
+}
+
+TEST(Backend, SimtPoisonsFreshBytes) {
+  const Device simt{DeviceType::simt, 0};
+  if (!available(simt)) GTEST_SKIP() << "this build has no simt";
+  const std::size_t live = backend(simt).memory().live;
+  {
+    const Tensor t = Tensor::empty({3, 5}, DType::f32, simt);
+    for (const float x : t.to_vector<float>()) EXPECT_TRUE(std::isnan(x));
+    EXPECT_EQ(backend(simt).memory().live, live + 60);
+    const Tensor zeros = Tensor::zeros({7}, DType::f32, simt);
+    EXPECT_EQ(zeros.to_vector<float>(), std::vector<float>(7));
+    EXPECT_EQ(zeros.to(kCpu).device(), kCpu);
+  }
+  EXPECT_EQ(backend(simt).memory().live, live);
+}
+
+// A kernel that writes beside its tensor damages another's; it is named when the block is freed.
+TEST(BackendDeathTest, SimtFindsWritesBesideABlock) {
+  const Device simt{DeviceType::simt, 0};
+  if (!available(simt)) GTEST_SKIP() << "this build has no simt";
+  EXPECT_DEATH(
+      {
+        const Tensor t = Tensor::empty({4}, DType::f32, simt);
+        t.data<float>()[4] = 1;
+      },
+      "a kernel wrote beside a block of 16 bytes");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "runtime/backend.h"
 #include "runtime/files/npz.h"
 #include "tests/tools/program_util.h"
 
@@ -65,6 +66,17 @@ TEST(Verify, JsonHoldsWhatTheTextSays) {
   EXPECT_GT(json["results"][0]["max_absolute"], 0);
   EXPECT_EQ(json["first_divergence"], nullptr);
   EXPECT_TRUE(json["warnings"].empty());
+}
+
+// The whole network, and a classifier's gradient, through the CUDA kernels on the executor.
+TEST(Verify, SimtAgreesWithPyTorch) {
+  if (!available({DeviceType::simt, 0})) GTEST_SKIP() << "this build has no simt";
+  const Words simt = {"--num_heads", "4", "--device", "simt"};
+  EXPECT_THAT(tiller_expect(0, unet(kModel, kReference, simt)).out,
+              HasSubstr("agrees within 0.0001"));
+  EXPECT_THAT(
+      tiller_expect(0, classifier(data_file("classifier_attention.npz"), {"--device", "simt"})).out,
+      AllOf(HasSubstr("logits"), HasSubstr("grad"), HasSubstr("agrees within 0.0001")));
 }
 
 TEST(Verify, ATighterToleranceFails) {

@@ -424,7 +424,7 @@ constexpr auto kTable = std::to_array<FlagSpec>({
      .help = "seed of the random numbers",
      .low = 0},
     {.name = "out", .group = run, .help = "where the results go", .value_name = "PATH"},
-    {.name = "steps",
+    {.name = "train_steps",
      .type = integer,
      .fallback = "800",
      .group = run,

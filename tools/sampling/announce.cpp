@@ -68,8 +68,8 @@ std::int64_t fitting_batch(const Inference& unet, const Inference* classifier, s
   return batch;
 }
 
-// Not fmt::print, here and in the progress: it throws when nobody reads standard error any more, and a
-// run of days must not end for that.
+// Not fmt::print, here and in the progress: it throws when nobody reads standard error any more,
+// and a run of days must not end for that.
 void announce(const std::string& what, const std::string& text) {
   std::string indented = text;
   for (std::size_t at = 0; (at = indented.find('\n', at)) != std::string::npos; at += 12)

@@ -21,11 +21,10 @@ enum class NameLabels : std::uint8_t {
            ///< reads its data; a name without an underscore has no class
 };
 
-/// Reads an npz (arr_0 [N,H,W,C] u8, or f32 in [-1, 1] as the networks see them; labels in arr_1 i64
-/// [N]), one picture, or every picture of a
-/// folder in the order of their names (searched recursively; of a folder that `tiller sample` wrote,
-/// the samples alone). All must have one size. Throws Error(failed) naming the file, Error(checkpoint)
-/// for an npz that holds something else.
+/// Reads an npz (arr_0 [N,H,W,C] u8, or f32 in [-1, 1] as the networks see them; labels in arr_1
+/// i64 [N]), one picture, or every picture of a folder in the order of their names (searched
+/// recursively; of a folder that `tiller sample` wrote, the samples alone). All must have one size.
+/// Throws Error(failed) naming the file, Error(checkpoint) for an npz that holds something else.
 Pictures read_pictures(const std::string& path, NameLabels names);
 
 /// A picture file that `tiller sample` wrote: its index, and its class (-1: none).

@@ -72,8 +72,8 @@ Classifier train_classifier(const Flags& flags, const std::string& name, Role ro
   options.weight_decay = 0.05;
   const auto source = create_parameters(options.seed);
   Classifier classifier(demo::classifier_config(), *source);
-  // A classifier learns faster than a UNet: a quarter of the steps is plenty.
-  const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("iterations") / 4);
+  // A classifier learns faster than a UNet.
+  const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("train_steps") / 4);
   train(classifier, name, steps, kClassifierShare * flags.get<double>("minutes"), options, ctrl_c);
   return classifier;
 }
@@ -113,7 +113,7 @@ int demo_command(const Flags& flags) {
              kClasses, demo::kSide, flags.text("seed"),
              static_cast<double>(unet.parameters().numel()) * 1e-6);
   std::fflush(stdout);
-  train(unet, "UNet", flags.get<std::int64_t>("iterations"),
+  train(unet, "UNet", flags.get<std::int64_t>("train_steps"),
         (1 - 2 * kClassifierShare) * flags.get<double>("minutes"), unet_options(flags), ctrl_c);
   demo::save(out + "/unet.safetensors", unet);
   const Classifier guide = train_classifier(flags, "classifier", Role::guide, ctrl_c);
@@ -145,8 +145,8 @@ int demo_command(const Flags& flags) {
   write_png(grid, demo::draw_poster(columns),
             {{"tiller.command",
               fmt::format(
-                  "tiller demo --seed {} --iterations {} --num_samples {} --timestep_respacing {}",
-                  flags.text("seed"), flags.text("iterations"), samples, respacing)}});
+                  "tiller demo --seed {} --train_steps {} --num_samples {} --timestep_respacing {}",
+                  flags.text("seed"), flags.text("train_steps"), samples, respacing)}});
   fmt::print(
       "the pictures: {}\nto draw more:\n  tiller sample --model_path {}/unet.safetensors "
       "--classifier_path {}/classifier.safetensors --classifier_scale 4 --classes all "

@@ -95,14 +95,10 @@ std::vector<CommandSpec> make_specs() {
            kRun,
        .fallbacks = {{"num_samples", "1000"}, {"out", "nll.npz"}}},
       {.name = "demo",
-       .summary =
-           "Train a tiny UNet and classifiers on coloured shapes, and let one steer the other.",
-       .flags = Names{"iterations", "minutes", "num_samples", "timestep_respacing", "seed", "out",
+       .summary = "Train tiny networks on coloured shapes, and show a classifier steering.",
+       .flags = Names{"train_steps", "minutes", "num_samples", "timestep_respacing", "seed", "out",
                       "threads", "kernel"},
-       .fallbacks = {{"iterations", "800"},
-                     {"num_samples", "48"},
-                     {"timestep_respacing", "50"},
-                     {"out", "out/demo"}}},
+       .fallbacks = {{"num_samples", "48"}, {"timestep_respacing", "50"}, {"out", "out/demo"}}},
       {.name = "verify",
        .summary = "Compare a network's output with what PyTorch computed.",
        .flags =

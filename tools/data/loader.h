@@ -48,7 +48,7 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   /// The next batch of batch_size pictures. Throws Error(failed) when a whole epoch holds no picture
-  /// that can be read, or with Epochs::drop not enough for a batch.
+  /// that can be read, or, with Epochs::drop, too few for a batch.
   Batch next();
   /// Places consumed so far, passed-over ones included: where the next batch starts. What a checkpoint
   /// keeps.

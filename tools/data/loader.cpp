@@ -196,6 +196,8 @@ struct Loader::Impl {
                          dataset->channels()};
     const std::int64_t pixels = shape.numel() / options.batch_size;
     const bool drops = options.epochs == Epochs::drop && size >= options.batch_size;
+    // In a shuffled order the only readable picture may stand first and then last.
+    const std::int64_t limit = options.epochs == Epochs::once ? size : 2 * size;
     Batch batch;
     batch.first = position;
     std::vector<std::int64_t> labels;  // of the pictures taken so far
@@ -224,7 +226,7 @@ struct Loader::Impl {
         ++passed_over;
       }
       advance(*run);
-      TILLER_CHECK(passed_over < size, "{}: none of them can be read", dataset->description());
+      TILLER_CHECK(passed_over < limit, "{}: none of them can be read", dataset->description());
     }
     const auto count = static_cast<std::int64_t>(labels.size());
     if (count == 0) return batch;  // behind the end

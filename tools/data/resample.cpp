@@ -115,12 +115,14 @@ Tensor resample(const Tensor& picture, std::int64_t height, std::int64_t width, 
   const std::int64_t channels = source.dim(2);
   const auto* pixels = source.data<std::uint8_t>();
 
-  const Taps down =
-      make_taps(source.dim(0), height, window.top, window.top + window.height, filter);
-  std::int64_t first = source.dim(0), last = 0;  // the rows that the window is made of
-  for (const Taps::Run& run : down.runs) {
-    first = std::min(first, run.first);
-    last = std::max(last, run.first + run.count);
+  // An axis whose size stays is left alone. Else only the rows that the window is made of are narrowed.
+  const bool same_height = source.dim(0) == height;
+  Taps down;
+  std::int64_t first = window.top, last = window.top + window.height;
+  if (!same_height) {
+    down = make_taps(source.dim(0), height, first, last, filter);
+    first = down.runs.front().first;
+    last = down.runs.back().first + down.runs.back().count;
   }
   const std::int64_t in_row = source.dim(1) * channels, row = window.width * channels;
   const Tensor narrow = Tensor::empty({last - first, window.width, channels}, DType::u8);
@@ -135,7 +137,7 @@ Tensor resample(const Tensor& picture, std::int64_t height, std::int64_t width, 
     for (std::int64_t y = first; y < last; ++y)
       make_row(pixels + y * in_row, middle + (y - first) * row, across, channels);
   }
-  if (source.dim(0) == height) return narrow;
+  if (same_height) return narrow;
 
   const Tensor result = Tensor::empty({window.height, window.width, channels}, DType::u8);
   auto* out = result.data<std::uint8_t>();

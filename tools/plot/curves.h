@@ -9,8 +9,8 @@
 namespace tiller {
 
 struct CurveOptions {
-  std::vector<std::string>
-      keys;                ///< as they stand in the file, or "loss" for all its kinds; empty: all
+  /// As they stand in the file, or "loss" for all its kinds; empty: all.
+  std::vector<std::string> keys = {};
   std::string x = "step";  ///< the key of the horizontal axis, where a run has it
   double smooth = 0;       ///< weight of what came before, 0 <= smooth < 1; 0: none
   bool log_y = false;

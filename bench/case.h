@@ -23,8 +23,8 @@ class Case {
   virtual void release() = 0;
   /// Runs a materialised call once by the row of that name.
   virtual void run(const std::string& row) = 0;
-  /// "" when the row agrees with `against` on these arguments, else what is wrong. The reference row
-  /// computes in f64.
+  /// "" when the row agrees with `against` on these arguments, else what is wrong. The reference
+  /// row computes in f64.
   virtual std::string verify(const std::string& row, const std::string& against) = 0;
 
   std::string op, shape;
@@ -36,8 +36,9 @@ class Case {
 /// Collects distinct calls from a trace.
 class Cases final : public TraceSink {
  public:
-  /// `plain`: convolutions and linear layers lose what is fused to them (second source, residual, skip
-  /// convolution, statistics, up-sampling, SiLU), so that other libraries can be held against them.
+  /// `plain`: convolutions and linear layers lose what is fused to them (second source, residual,
+  /// skip convolution, statistics, up-sampling, SiLU), so that other libraries can be held against
+  /// them.
   explicit Cases(bool plain) : plain_(plain) {}
   void on_op(const OpEvent& event) override;
   void set_user(const std::string& user) { user_ = user; }

@@ -1,22 +1,18 @@
 #pragma once
-// What the machine can do at most, measured: the two lines of the roofline.
+// What the machine can do at most: tools/profile/ceilings.h measures it, this holds the multiply-add
+// peak against clock x width, which tells whether the measurement is to be believed.
 
 namespace tiller::bench {
 
-struct Ceilings {
-  double clock_ghz;        ///< of one core, from a chain of dependent additions
-  double flops_per_cycle;  ///< of one core: the width that the peak below shows, a power of two
-  double peak_gflops;      ///< multiply-adds of all threads at once, 16 independent chains each
-  double peak_share;  ///< peak_gflops / (threads * clock * width): 0.95 or more, or the machine was
-                      ///< disturbed
-  double copy_gbytes;  ///< read plus written bytes of a large copy by all threads, per second
+struct MachineCeilings {
+  double peak_gflops;      ///< multiply-adds of all threads
+  double copy_gbytes;      ///< read plus written bytes of a large copy by all threads, per second
+  double clock_ghz;        ///< of a core, from a chain of dependent additions
+  double flops_per_cycle;  ///< of a core: the power of two next to what the peak shows
+  double peak_share;  ///< peak / (threads * clock * width): below 0.95 the machine was disturbed
 };
 
-/// Takes a second. Uses threads() threads.
-const Ceilings& ceilings();
-
-/// Multiply-add rate of the calling thread in GFLOP/s, best of several short bursts.
-double fma_gflops_avx2();
-double fma_gflops_avx512();  ///< ask Avx512::available() first
+/// Measured on first use, in less than a second, on threads() threads.
+const MachineCeilings& machine_ceilings();
 
 }  // namespace tiller::bench

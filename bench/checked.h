@@ -8,8 +8,8 @@
 
 namespace tiller::bench {
 
-/// Holds rows against the f64 reference where that takes a moment. Where it would take minutes, against
-/// a row that has passed this test on a smaller call of the same operation.
+/// Holds rows against the f64 reference where that takes a moment. Where it would take minutes,
+/// against a row that has passed this test on a smaller call of the same operation.
 class Checked {
  public:
   /// "" when the row is right on this call, else what is wrong.

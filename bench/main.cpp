@@ -38,7 +38,7 @@ void print_list(const std::vector<Case*>& cases) {
 }
 
 void print_ceilings() {
-  const Ceilings& c = ceilings();
+  const MachineCeilings& c = machine_ceilings();
   fmt::print("{} threads at {:.2f} GHz\n", threads(), c.clock_ghz);
   fmt::print("multiply-add peak  {:.1f} GFLOP/s: {:.1f} % of clock x {:.0f} flops a cycle\n",
              c.peak_gflops, 100 * c.peak_share, c.flops_per_cycle);

@@ -1,6 +1,6 @@
 #pragma once
-// Every operation with its argument type, and the tensors among the arguments: what a benchmark needs
-// to know to run any call that it is handed.
+// Every operation with its argument type, and the tensors among the arguments: what a benchmark
+// needs to know to run any call that it is handed.
 #include <vector>
 
 #include "kernels/attention/attention.h"

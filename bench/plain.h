@@ -1,5 +1,6 @@
 #pragma once
-// Calls without what is fused to them: the same product, as a library that knows no fusion takes it.
+// Calls without what is fused to them: the same product, as a library that knows no fusion takes
+// it.
 #include "bench/ops.h"
 
 namespace tiller::bench {

@@ -9,7 +9,7 @@
 namespace tiller::bench {
 
 bool MarkdownReporter::ReportContext(const Context&) {
-  const Ceilings& c = ceilings();
+  const MachineCeilings& c = machine_ceilings();
   fmt::print(
       "{}, {} threads: multiply-add peak {:.0f} GFLOP/s ({:.0f} % of clock x width), copy "
       "{:.1f} GB/s.\n\n",
@@ -21,7 +21,7 @@ bool MarkdownReporter::ReportContext(const Context&) {
 }
 
 void MarkdownReporter::ReportRuns(const std::vector<Run>& runs) {
-  const Ceilings& c = ceilings();
+  const MachineCeilings& c = machine_ceilings();
   for (const Run& run : runs) {
     // "op/row/call"
     const std::string name = run.run_name.function_name;

@@ -3,7 +3,8 @@
 
 namespace tiller::bench {
 
-/// One line per row and call, as a Markdown table: time, rates, and shares of the measured ceilings.
+/// One line per row and call, as a Markdown table: time, rates, and shares of the measured
+/// ceilings.
 class MarkdownReporter final : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& context) override;

@@ -78,7 +78,7 @@ int run_versus(const std::vector<Case*>& cases, const Options& options) {
     theirs_total += t.theirs * call->calls;
     const char* bar = options.markdown ? "| " : "";
     fmt::print("{}{:5.2f} | {:5.1f} | {:3} | {:7.3f} | {} | {} {}{}\n", bar, ratio,
-               100e-9 * call->cost.flops / t.ours / ceilings().peak_gflops, call->calls,
+               100e-9 * call->cost.flops / t.ours / machine_ceilings().peak_gflops, call->calls,
                1e-9 * call->cost.flops, ours, call->op, call->shape, options.markdown ? " |" : "");
     std::fflush(stdout);
   }
@@ -92,7 +92,7 @@ int run_versus(const std::vector<Case*>& cases, const Options& options) {
       "multiply-add peak.\n",
       options.row.empty() ? "the default row" : options.row, ours_total / theirs_total,
       options.versus, weighted / flops, threads(),
-      100e-9 * flops / ours_total / ceilings().peak_gflops);
+      100e-9 * flops / ours_total / machine_ceilings().peak_gflops);
   return all_right ? 0 : 1;
 }
 

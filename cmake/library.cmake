@@ -5,7 +5,7 @@
 #   *_cuda_none.cpp the empty rows that stand in where the CUDA toolkit is off
 function(tiller_library folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "tools/main\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "tools/(main\\.cpp$|example/)")
   if(TILLER_HAVE_ONEDNN)
     list(FILTER sources EXCLUDE REGEX "_onednn_none\\.cpp$")
   else()

@@ -1,11 +1,16 @@
 # Compiler flags and third-party packages, in one place.
 
 add_library(tiller_options INTERFACE)
-target_include_directories(tiller_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_features(tiller_options INTERFACE cxx_std_20)
+target_include_directories(tiller_options INTERFACE
+  $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include/tiller>)
+# How strict we are with ourselves is no affair of who links the installed libraries.
 # g++ 12 reports -Wrestrict inside its own std::string (GCC bug 105329).
 target_compile_options(tiller_options INTERFACE
-  -Wall -Wextra -Wpedantic -Werror -Wno-unknown-pragmas
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:Clang>:-Wno-c99-extensions> -fno-math-errno -ffp-contract=fast)
+  $<BUILD_INTERFACE:-Wall;-Wextra;-Wpedantic;-Werror;-Wno-unknown-pragmas>
+  $<$<CXX_COMPILER_ID:GNU>:$<BUILD_INTERFACE:-Wno-restrict>>
+  $<$<CXX_COMPILER_ID:Clang>:$<BUILD_INTERFACE:-Wno-c99-extensions>>
+  $<BUILD_INTERFACE:-fno-math-errno;-ffp-contract=fast>)
 
 # The whole program is built for x86-64-v3 (AVX2, FMA, F16C). Files named *_avx512.cpp hold rows that
 # ask the processor before they run.

@@ -20,4 +20,11 @@ Prediction condition_score(const GaussianDiffusion& diffusion, const Prediction&
   return guided;
 }
 
+Guide scaled(Guide gradient, double scale) {
+  if (scale == 0) return {};
+  return [gradient = std::move(gradient), scale](const Tensor& x_t, const Tensor& timestep) {
+    return affine(gradient(x_t, timestep), scale, 0).value();
+  };
+}
+
 }  // namespace tiller

@@ -13,4 +13,8 @@ Prediction condition_mean(const Prediction& p, const Tensor& gradient);
 Prediction condition_score(const GaussianDiffusion& diffusion, const Prediction& p, const Var& x_t,
                            const Tensor& step, const Tensor& gradient);
 
+/// scale * gradient(x_t, timestep): a guide from the gradient of log p(y | x_t). No guide at all for
+/// scale 0, so that such a run equals an unguided one bit for bit and costs no classifier.
+Guide scaled(Guide gradient, double scale);
+
 }  // namespace tiller

@@ -1,9 +1,9 @@
 #pragma once
-// What the oneDNN peer rows share; included by *_onednn.cpp alone. A comparison is fair when the peer
-// does what its best user would do: primitives are compiled once, weights are reordered once to the
-// layout that the primitive asks for (a derived form, like our own packed weights), and an
-// implementation named "ref" (plain loops, hundreds of times slower) is refused rather than measured.
-// oneDNN 2 and 3 differ in how a primitive is described: with<Desc>() hides that.
+// What the oneDNN peer rows share; included by *_onednn.cpp alone. A comparison is fair when the
+// peer does what its best user would do: primitives are compiled once, weights are reordered once
+// to the layout that the primitive asks for (a derived form, like our own packed weights), and an
+// implementation named "ref" (plain loops, hundreds of times slower) is refused rather than
+// measured. oneDNN 2 and 3 differ in how a primitive is described: with<Desc>() hides that.
 #include <dnnl.hpp>
 
 #if defined(_OPENMP)
@@ -89,8 +89,9 @@ bool skip_reference(PrimitiveDesc& described) {
   return true;
 }
 
-/// What `make` compiles for `key` (and the number of threads), kept for the life of the process; null
-/// when oneDNN cannot do it or only by plain loops, in which case `make` returns nothing or throws.
+/// What `make` compiles for `key` (and the number of threads), kept for the life of the process;
+/// null when oneDNN cannot do it or only by plain loops, in which case `make` returns nothing or
+/// throws.
 template <class Make>
 const Compiled* compiled(const std::string& key, const Make& make) {
   static std::mutex mutex;

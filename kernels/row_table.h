@@ -5,8 +5,8 @@
 
 namespace tiller {
 
-/// One table of an operation's own rows and, behind them, those that call another library. Such rows
-/// are found at configuration time, so their number is not known here.
+/// One table of an operation's own rows and, behind them, those that call another library. Such
+/// rows are found at configuration time, so their number is not known here.
 template <class Args>
 class RowTable {
  public:

@@ -148,7 +148,8 @@ template <class V>
 requires requires { V::kWidth; }
 TILLER_INLINE V clip(V x, V low, V high) { return min(high, max(low, x)); }
 
-/// Where a loop over `n` contiguous elements stands: at a whole vector, or at the rest of the last one.
+/// Where a loop over `n` contiguous elements stands: at a whole vector, or at the rest of the last
+/// one.
 template <class V>
 struct WholeVector {
   std::int64_t i;
@@ -183,8 +184,9 @@ TILLER_INLINE void for_each_vector(std::int64_t n, const F& f) {
   if (i < n) f(PartVector<V>{i, n - i});
 }
 
-/// The same as a loop's variable, where a lambda would be in the way. It asks at each load and store
-/// whether the vector is whole, so that loops of little arithmetic are slower than for_each_vector's.
+/// The same as a loop's variable, where a lambda would be in the way. It asks at each load and
+/// store whether the vector is whole, so that loops of little arithmetic are slower than
+/// for_each_vector's.
 ///   for (Step<V> s(n); s; s.next()) s.store(f(s.load(x)), y);
 template <class V>
 struct Step {

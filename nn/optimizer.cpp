@@ -106,7 +106,9 @@ Ema::Ema(const ParameterList& parameters, double rate)
   }
 }
 
-void Ema::update() { step_ema({.ema = values_, .p = parameters_, .rate = rate_}); }
+void Ema::update() { update(rate_); }
+
+void Ema::update(double rate) { step_ema({.ema = values_, .p = parameters_, .rate = rate}); }
 
 double parameter_norm(const ParameterList& parameters) {
   return norm_of(values_of(parameters)).value;

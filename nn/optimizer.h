@@ -80,6 +80,8 @@ class Ema {
   Ema(const ParameterList& parameters, double rate);
   /// ema = rate * ema + (1 - rate) * p, after an optimizer's step.
   void update();
+  /// The same at another rate: a young average does well to forget its start faster.
+  void update(double rate);
   double rate() const { return rate_; }
   /// The averages under the parameters' names: for state_dict(). The values are the average's own
   /// bytes.

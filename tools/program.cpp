@@ -130,8 +130,8 @@ std::span<const Command> commands() { return kCommands; }
 
 int run_program(const std::vector<std::string>& arguments) {
   open_standard_streams();
-  std::signal(SIGPIPE, SIG_IGN);          // a closed pipe shows as a failed write instead,
-  std::signal(SIGXFSZ, SIG_IGN);          // and so does a limit on file sizes
+  std::signal(SIGPIPE, SIG_IGN);          // a closed pipe shows as a failed write instead
+  std::signal(SIGXFSZ, SIG_IGN);          // likewise a file beyond `ulimit -f`
   std::signal(SIGINT, exit_interrupted);  // commands with something to save install their own
   std::signal(SIGTERM, exit_interrupted);
   try {

@@ -1,8 +1,8 @@
 #pragma once
-// The CPU rows v1_flash (AVX2) and v2_flash_avx512 of attention: blocks of queries against blocks of
-// keys, with a running maximum and sum, so that no T x T matrix exists (Milakov & Gimelshein 2018; Dao et
-// al. 2022). This header is plain data and function pointers: the AVX-512 file includes nothing else of
-// the library that could leave an out-of-line copy compiled for AVX-512.
+// The CPU rows v1_flash (AVX2) and v2_flash_avx512 of attention: blocks of queries against blocks
+// of keys, with a running maximum and sum, so that no T x T matrix exists (Milakov & Gimelshein
+// 2018; Dao et al. 2022). This header is plain data and function pointers: the AVX-512 file
+// includes nothing else of the library that could leave an out-of-line copy compiled for AVX-512.
 #include <cstddef>
 #include <cstdint>
 

@@ -6,13 +6,15 @@
 
 namespace tiller::flash {
 
-/// Element (i, p) of the left matrix is a[i * row + p * column], so that its transpose needs no copy.
+/// Element (i, p) of the left matrix is a[i * row + p * column], so that its transpose needs no
+/// copy.
 struct Left {
   const float* a;
   std::int64_t row, column;
 };
 
-/// kRows x (kVectors vectors) of c in registers; the products of one column are added in order of p.
+/// kRows x (kVectors vectors) of c in registers; the products of one column are added in order of
+/// p.
 template <class V, int kRows, int kVectors>
 TILLER_INLINE void gemm_tile(std::int64_t k, Left left, const float* b, std::int64_t ldb, float* c,
                              std::int64_t ldc, bool accumulate) {
@@ -44,7 +46,8 @@ void gemm_panel(std::int64_t m, std::int64_t k, Left left, const float* b, std::
                               c + i * ldc, ldc, accumulate);
 }
 
-/// c[m,n] (+)= left[m,k] b[k,n]; n is a multiple of the vector's width, and b's and c's rows hold it.
+/// c[m,n] (+)= left[m,k] b[k,n]; n is a multiple of the vector's width, and b's and c's rows hold
+/// it.
 template <class V>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Left left, const float* b,
           std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate) {

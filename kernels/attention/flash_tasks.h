@@ -40,8 +40,8 @@ TILLER_INLINE void copy_row(const Problem& p, const T* from, float scale, float*
   for_each_vector<V>(p.head_size, [&](auto at) { at.store(at.load(from) * V(scale), to); });
 }
 
-/// to[D,kKeys] = the transpose of `count` tokens' part, zeros behind. Goes through 8 tokens at a time, so
-/// that a cache line is filled by one visit.
+/// to[D,kKeys] = the transpose of `count` tokens' part, zeros behind. Goes through 8 tokens at a
+/// time, so that a cache line is filled by one visit.
 template <class V, class T>
 void transpose(const Problem& p, const Place& at, std::int64_t first, std::int64_t count, int part,
                float* to) {
@@ -72,8 +72,8 @@ void pack(const Forward& p, std::int64_t task) {
     copy_row<V>(p, token_of<T>(p, at, first + j, 2), 1, values + j * p.padded);
 }
 
-/// One row of logits [kKeys], of which `valid` count, becomes exp(s - m); m and the sum l are brought up
-/// to date. Returns what the output so far must be multiplied with.
+/// One row of logits [kKeys], of which `valid` count, becomes exp(s - m); m and the sum l are
+/// brought up to date. Returns what the output so far must be multiplied with.
 template <class V>
 TILLER_INLINE float update_row(float* s, std::int64_t valid, float& m, float& l) {
   for (std::int64_t j = valid; j < kKeys; ++j) s[j] = -INFINITY;
@@ -154,7 +154,8 @@ void bwd_pack(const Backward& p, std::int64_t task) {
   }
 }
 
-/// A block of keys against all queries: dk and dv are this task's alone, dq goes to the chunk's share.
+/// A block of keys against all queries: dk and dv are this task's alone, dq goes to the chunk's
+/// share.
 template <class V, class T>
 void key_block(const Backward& p, const Place& at, std::int64_t block, float* scratch) {
   const std::int64_t first = block * kKeys;

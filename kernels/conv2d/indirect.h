@@ -1,6 +1,7 @@
 #pragma once
-// Rows v1_indirect and v2_indirect_avx512: an indirect convolution on channels-last tensors (the idea
-// is M. Dukhan's, "The Indirect Convolution Algorithm", 2019). Instantiated for Avx2 and Avx512.
+// Rows v1_indirect and v2_indirect_avx512: an indirect convolution on channels-last tensors (the
+// idea is M. Dukhan's, "The Indirect Convolution Algorithm", 2019). Instantiated for Avx2 and
+// Avx512.
 #include "kernels/conv2d/conv2d.h"
 
 namespace tiller {

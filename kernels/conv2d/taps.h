@@ -1,11 +1,13 @@
 #pragma once
-// Which weights meet which pixels. Stride and up-sampling split an axis into phases: output pixels of
-// the same residue see the same taps. So every convolution, forward or transposed, is a few plain ones:
+// Which weights meet which pixels. Stride and up-sampling split an axis into phases: output pixels
+// of the same residue see the same taps. So every convolution, forward or transposed, is a few
+// plain ones:
 //
-//   out[step * a + e] = sum over taps t of phase e: in[stride * a + t.offset] * (sum of w over t.taps)
+//   out[step * a + e] = sum over taps t of phase e:
+//                         in[stride * a + t.offset] * (sum of w over t.taps)
 //
-// A 3-tap convolution over a 2x up-sampled image has two phases of two taps each (one of them the sum
-// of two weights): in two dimensions 16 products instead of 36.
+// A 3-tap convolution over a 2x up-sampled image has two phases of two taps each (one of them the
+// sum of two weights): in two dimensions 16 products instead of 36.
 #include <vector>
 
 #include "kernels/conv2d/conv2d.h"

@@ -5,6 +5,7 @@
 #include "kernels/conv2d/indirect.h"
 #include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd_transforms.h"
+#include "kernels/gemm/finish.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/isa.h"
 #include "kernels/gemm/pack.h"
@@ -16,7 +17,6 @@ namespace {
 
 constexpr std::int64_t kBlockTiles = 70;  // of a task: five tiles of the micro-kernel's rows
 constexpr std::int64_t kGroupFloats = std::int64_t{3} << 20;  // of transformed input at a time
-constexpr std::int64_t kMaxColumns = 32;
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
 
 template <class Isa>
@@ -41,8 +41,8 @@ struct Problem {
   std::int64_t columns() const { return transposed ? w.dim(3) : w.dim(0); }
 };
 
-// The 1x1 convolution of the skip operand goes first, into y, with its bias and the residual; the 3x3
-// convolution is then added to y.
+// The 1x1 convolution of the skip operand goes first, into y, with its bias and the residual; the
+// 3x3 convolution is then added to y.
 Problem problem_of(const Conv2dFwdArgs& args) {
   const std::int64_t scale = args.geometry.up2x ? 2 : 1;
   Problem p;
@@ -89,28 +89,49 @@ Conv2dFwdArgs skip_of(const Conv2dFwdArgs& args) {
   return skip;
 }
 
-// The transformed weight [panels][36][C][columns].
+// Channels of a product: whole strips.
+std::int64_t padded_channels(const Problem& p) {
+  return (p.channels() + kStripElements - 1) / kStripElements * kStripElements;
+}
+
+// One panel of the transformed weight [36][padded channels][columns]. The filters that are
+// transformed side by side are those that lie side by side in w: along its channels, which are the
+// product's channels in the forward and its outputs in the gradient.
+void transform_panel(const Problem& p, std::int64_t panel, std::int64_t columns, float* to) {
+  const auto* w = static_cast<const float*>(p.w.raw());
+  const std::int64_t padded = padded_channels(p), first = panel * columns, c_w = p.w.dim(3);
+  const std::int64_t used = std::min(columns, p.columns() - first);
+  const std::int64_t outer = p.transposed ? p.channels() : used;  // along w's outputs
+  const std::int64_t inner = p.transposed ? used : p.channels();  // along w's channels
+  const std::int64_t outer_step = p.transposed ? columns : 1,
+                     inner_step = p.transposed ? 1 : columns;
+  for (std::int64_t i = 0; i < inner; i += kWinogradFilters)
+    for (std::int64_t o = 0; o < outer; ++o) {
+      const std::int64_t count = std::min<std::int64_t>(kWinogradFilters, inner - i);
+      const float* from =
+          p.transposed ? w + o * 9 * c_w + first + i : w + (first + o) * 9 * c_w + i;
+      float taps[9][kWinogradFilters] = {}, products[kWinogradProducts][kWinogradFilters];
+      for (std::int64_t tap = 0; tap < 9; ++tap)
+        for (std::int64_t f = 0; f < count; ++f)
+          taps[p.transposed ? 8 - tap : tap][f] = from[tap * c_w + f];
+      winograd_weights(taps, products);
+      float* at = to + o * outer_step + i * inner_step;
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e, at += padded * columns)
+        for (std::int64_t f = 0; f < count; ++f) at[f * inner_step] = products[e][f];
+    }
+}
+
+// The transformed weight: panels of transform_panel(), zeros beyond the channels and columns.
 Tensor transformed(const Problem& p, std::int64_t columns) {
   const std::string key = fmt::format("winograd/{}{}", p.transposed ? "transposed " : "", columns);
   return derived(p.w, key.c_str(), [&] {
-    const std::int64_t channels = p.channels(), outputs = p.columns();
-    const std::int64_t panels = (outputs + columns - 1) / columns;
-    const std::int64_t k_stride = 9 * p.w.dim(3), c_stride = p.w.dim(3);
-    Tensor out = Tensor::zeros({panels * kWinogradProducts * channels * columns});
-    const auto* from = static_cast<const float*>(p.w.raw());
+    const std::int64_t panels = (p.columns() + columns - 1) / columns;
+    const std::int64_t panel_floats = kWinogradProducts * padded_channels(p) * columns;
+    Tensor out = Tensor::empty({panels * panel_floats});
     launch("winograd_weight", panels, [&](std::int64_t panel) {
-      float* to = out.data<float>() + panel * kWinogradProducts * channels * columns;
-      for (std::int64_t c = 0; c < channels; ++c)
-        for (std::int64_t j = 0; j < std::min(columns, outputs - panel * columns); ++j) {
-          const std::int64_t output = panel * columns + j;
-          float taps[9], products[kWinogradProducts];
-          for (std::int64_t tap = 0; tap < 9; ++tap)
-            taps[tap] = p.transposed ? from[c * k_stride + (8 - tap) * c_stride + output]
-                                     : from[output * k_stride + tap * c_stride + c];
-          winograd_weight(taps, products);
-          for (std::int64_t e = 0; e < kWinogradProducts; ++e)
-            to[(e * channels + c) * columns + j] = products[e];
-        }
+      float* to = out.data<float>() + panel * panel_floats;
+      std::fill_n(to, panel_floats, 0.0f);
+      transform_panel(p, panel, columns, to);
     });
     return out;
   });
@@ -121,15 +142,15 @@ struct Layout {
   std::int64_t down, across;  // tiles of an image
   Tiles blocks;               // of an image's tiles
   std::int64_t images;
-  std::int64_t group;  // blocks whose transformed input is held at a time
-  std::int64_t channels, padded_columns;
+  std::int64_t group;                     // blocks whose transformed input is held at a time
+  std::int64_t channels, padded_columns;  // both padded
 
   Layout(const Problem& p, std::int64_t panel_columns)
       : down((p.y0.dim(1) + kWinogradTile - 1) / kWinogradTile),
         across((p.y0.dim(2) + kWinogradTile - 1) / kWinogradTile),
         blocks(down * across, kBlockTiles),
         images(p.y0.dim(0)),
-        channels(p.channels()),
+        channels(padded_channels(p)),
         padded_columns((p.columns() + panel_columns - 1) / panel_columns * panel_columns) {
     const std::int64_t most = std::max<std::int64_t>(1, kGroupFloats / block_stride());
     const std::int64_t groups = (all_blocks() + most - 1) / most;
@@ -138,9 +159,7 @@ struct Layout {
   std::int64_t all_blocks() const { return images * blocks.count; }
   // Floats between two products of one block: an odd number of cache lines, so that the 36 streams
   // that a transform writes do not meet in one set of the cache.
-  std::int64_t product_stride() const { return (longest() * row_stride() + 15) / 16 * 16 + 16; }
-  // Floats between two tiles of one product: see kernels/gemm/floats.cpp for what is avoided.
-  std::int64_t row_stride() const { return channels % 1024 == 0 ? channels + 16 : channels; }
+  std::int64_t product_stride() const { return longest() * channels + 16; }
   std::int64_t block_stride() const { return kWinogradProducts * product_stride(); }
   std::int64_t longest() const { return (blocks.size + blocks.count - 1) / blocks.count; }
 };
@@ -199,7 +218,13 @@ class Plan {
   void transform_tile(std::int64_t first, std::int64_t block, std::int64_t tile) const {
     if (tile >= tiles(first + block)) return;
     const Place at = place(first + block, tile);
-    float* to = input_ + block * l_.block_stride() + tile * l_.row_stride();
+    const Tiles rows(tiles(first + block), kernels_.rows);
+    const std::int64_t row_tile = tile_of(rows, tile), size = rows.rows(row_tile) * kStripElements;
+    const WinogradStrips strips{input_ + block * l_.block_stride() +
+                                    rows.begin(row_tile) * l_.channels +
+                                    (tile - rows.begin(row_tile)) * kStripElements,
+                                l_.product_stride(), size};
+    std::int64_t channel = 0;
     for (const Tensor& source : p_.sources) {
       const auto* x = static_cast<const float*>(source.raw());
       const std::int64_t height = p_.height / p_.scale, width = p_.width / p_.scale;
@@ -211,31 +236,39 @@ class Plan {
         const std::int64_t row = (at.n * height + h / p_.scale) * width + w / p_.scale;
         patch[e] = inside ? x + row * source.row_stride() : zeros_;
       }
-      transforms<Isa>().input(patch, source.cols(), to, l_.product_stride());
-      to += source.cols();
+      transforms<Isa>().input(patch, source.cols(), channel, strips);
+      channel += source.cols();
     }
+    for (; channel < l_.channels; ++channel)  // of the last strip
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e)
+        strips.to[e * strips.product + channel / kStripElements * size + channel % kStripElements] =
+            0;
+  }
+
+  // The tile of the micro-kernel's rows that holds row i.
+  static std::int64_t tile_of(const Tiles& rows, std::int64_t i) {
+    std::int64_t tile = i / (rows.size / rows.count + 1);
+    while (rows.begin(tile + 1) <= i) ++tile;
+    return tile;
   }
 
   // The 36 products of one block with one panel of the weights, and the way back to pixels.
   void multiply(std::int64_t first, std::int64_t block, std::int64_t panel) const {
-    constexpr std::int64_t kProductFloats = kBlockTiles * kMaxColumns + 16;  // see product_stride()
+    constexpr std::int64_t kProductFloats =
+        kBlockTiles * kMaxPanelColumns + 16;  // see product_stride()
     alignas(64) float c[kWinogradProducts * kProductFloats];
     const std::int64_t width = kernels_.columns, count = tiles(first + block);
     const Tiles rows(count, kernels_.rows);
-    GemmRun run{w_.data<float>(), kWinogradProducts * l_.channels * width, 0, 0, l_.channels};
     const float* input = input_ + block * l_.block_stride();
+    const float* w = w_.data<float>() + panel * kWinogradProducts * l_.channels * width;
     for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
-      for (std::int64_t t = 0; t < rows.count; ++t) {
-        const float* pointers[kMaxTileRows];
-        for (std::int64_t i = 0; i < rows.rows(t); ++i)
-          pointers[i] = input + (rows.begin(t) + i) * l_.row_stride();
-        kernels_.tile[rows.rows(t)](&run, 1, panel, pointers,
-                                    c + e * kProductFloats + rows.begin(t) * width, false);
-      }
+      for (std::int64_t t = 0; t < rows.count; ++t)
+        kernels_.strip[rows.rows(t)](l_.channels, input + rows.begin(t) * l_.channels, w,
+                                     c + e * kProductFloats + rows.begin(t) * width);
       input += l_.product_stride();
-      run.b += l_.channels * width;
+      w += l_.channels * width;
     }
-    float outputs[kPixels * kMaxColumns];
+    float outputs[kPixels * kMaxPanelColumns];
     for (std::int64_t t = 0; t < count; ++t) {
       transforms<Isa>().output(c + t * width, kProductFloats, width, outputs);
       store(place(first + block, t), panel, outputs);
@@ -252,13 +285,17 @@ class Plan {
       if (h >= height_y || w >= width_y) continue;
       const std::int64_t row = (at.n * height_y + h) * width_y + w;
       float* values = outputs + pixel * width;
-      for (std::int64_t k = 0; k < width; ++k) values[k] += bias_[column + k];
+      const float* residual = nullptr;
       if (p_.residual) {
         const std::int64_t half = (at.n * (height_y / 2) + h / 2) * (width_y / 2) + w / 2;
-        const float* residual = static_cast<const float*>(p_.residual.raw()) + column +
-                                (p_.residual_up2x ? half : row) * p_.residual.row_stride();
-        for (std::int64_t k = 0; k < used; ++k) values[k] += residual[k];
+        residual = element(p_.residual, p_.residual_up2x ? half : row, column);
       }
+      if (used == width && column + width <= p_.y0.cols()) {
+        finish_row(width, values, bias_ + column, residual, element(p_.y0, row, column));
+        continue;
+      }
+      for (std::int64_t k = 0; k < used; ++k)
+        values[k] = values[k] + bias_[column + k] + (residual ? residual[k] : 0);
       const std::int64_t split = std::clamp<std::int64_t>(p_.y0.cols() - column, 0, used);
       if (split > 0) std::copy_n(values, split, element(p_.y0, row, column));
       if (split < used)

@@ -1,7 +1,7 @@
 #pragma once
-// Rows v3_winograd and v4_winograd_avx512: F(4x4, 3x3) of kernels/conv2d/winograd_transforms.h, a quarter
-// of the direct convolution's multiplications. Forward with every fusion, input gradient with stride 1
-// and no up-sampling. Instantiated for Avx2 and Avx512.
+// Rows v3_winograd and v4_winograd_avx512: F(4x4, 3x3) of kernels/conv2d/winograd_transforms.h, a
+// quarter of the direct convolution's multiplications. Forward with every fusion, input gradient
+// with stride 1 and no up-sampling. Instantiated for Avx2 and Avx512.
 #include "kernels/conv2d/conv2d.h"
 
 namespace tiller {
@@ -13,8 +13,8 @@ std::size_t conv2d_winograd_workspace(const Args& args);
 template <class Isa, class Args>
 void conv2d_winograd_run(const Args& args, void* workspace, Stream stream);
 
-/// Whether it beats the direct rows: the transforms must be paid by enough channels, and the weights,
-/// four times as many bytes, must meet enough pixels.
+/// Whether it beats the direct rows: the transforms must be paid by enough channels, and the
+/// weights, four times as many bytes, must meet enough pixels.
 bool winograd_pays(const Conv2dFwdArgs& args);
 bool winograd_pays(const Conv2dDgradArgs& args);
 

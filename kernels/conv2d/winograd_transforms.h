@@ -1,12 +1,12 @@
 #pragma once
-// The three linear maps of Winograd's F(4x4, 3x3) (Winograd 1980; Lavin & Gray, "Fast Algorithms for
-// Convolutional Neural Networks", 2016). A 3x3 convolution of a 6x6 patch gives 4x4 outputs:
+// The three linear maps of Winograd's F(4x4, 3x3) (Winograd 1980; Lavin & Gray, "Fast Algorithms
+// for Convolutional Neural Networks", 2016). A 3x3 convolution of a 6x6 patch gives 4x4 outputs:
 //
 //   Y = A^T [ (G g G^T) * (B^T d B) ] A        * element by element
 //
-// 36 multiplications instead of 144. In one dimension the maps evaluate polynomials at five points and
-// at infinity. Ours are 0, +-3/4, +-3/2: with them the error is half of what the customary 0, +-1, +-2
-// give, since no entry is far from 1, and every entry of A and B is exact in binary.
+// 36 multiplications instead of 144. In one dimension the maps evaluate polynomials at five points
+// and at infinity. Ours are 0, +-3/4, +-3/2: with them the error is half of what the customary 0,
+// +-1, +-2 give, since no entry is far from 1, and every entry of A and B is exact in binary.
 //
 // This header is compiled once per instruction set, so it includes nothing that could be shared.
 #include <cstdint>
@@ -17,10 +17,19 @@ constexpr int kWinogradTile = 4;       ///< outputs of a tile, down and across
 constexpr int kWinogradPatch = 6;      ///< inputs that they need
 constexpr int kWinogradProducts = 36;  ///< elements of the transformed patch
 
+/// Where the transformed patches of one tile of the micro-kernel's rows go: as its strips, `strip`
+/// floats apart, hold them (kernels/gemm/microkernel.h), and `product` floats from one of the 36
+/// products to the next.
+struct WinogradStrips {
+  float* to;
+  std::int64_t product, strip;
+};
+
 struct WinogradTransforms {
-  /// B^T d B for `channels` channels: `pixels` are the patch's 36 pixels, row by row; element e of the
-  /// result goes to to[e * stride + channel].
-  void (*input)(const float* const* pixels, std::int64_t channels, float* to, std::int64_t stride);
+  /// B^T d B for `channels` channels: `pixels` are the patch's 36 pixels, row by row. Element e of
+  /// channel c goes where channel `first` + c of the product belongs.
+  void (*input)(const float* const* pixels, std::int64_t channels, std::int64_t first,
+                const WinogradStrips& strips);
   /// A^T m A for `columns` columns (a multiple of the vector length): element e is read from
   /// from[e * stride + column], pixel p of the 4x4 goes to to[p * columns + column].
   void (*output)(const float* from, std::int64_t stride, std::int64_t columns, float* to);
@@ -29,7 +38,9 @@ struct WinogradTransforms {
 const WinogradTransforms& winograd_transforms_avx2();
 const WinogradTransforms& winograd_transforms_avx512();
 
-/// G g G^T of 3x3 taps, in double: from[3 * r + s] to to[36].
-void winograd_weight(const float* from, float* to);
+constexpr int kWinogradFilters = 8;  ///< transformed side by side
+/// G g G^T of 3x3 taps [down][across], in double.
+void winograd_weights(const float (&taps)[9][kWinogradFilters],
+                      float (&products)[kWinogradProducts][kWinogradFilters]);
 
 }  // namespace tiller

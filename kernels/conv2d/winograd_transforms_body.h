@@ -2,6 +2,7 @@
 // The transforms of winograd_transforms.h for any vector length. The unnamed namespace keeps each
 // instruction set's copy within its own file.
 #include "kernels/conv2d/winograd_transforms.h"
+#include "kernels/gemm/microkernel.h"
 
 namespace tiller {
 namespace {
@@ -48,7 +49,8 @@ inline __attribute__((always_inline)) void output_map(const V (&m)[6], V (&y)[4]
 }
 
 template <int kLanes>
-inline void input_step(const float* const* pixels, std::int64_t c, float* to, std::int64_t stride) {
+inline void input_step(const float* const* pixels, std::int64_t c, float* to,
+                       std::int64_t product) {
   using L = Lanes<kLanes>;
   using V = typename L::Value;
   V half[6][6];  // columns mapped: [across][down]
@@ -66,16 +68,21 @@ inline void input_step(const float* const* pixels, std::int64_t c, float* to, st
     for (int j = 0; j < 6; ++j) d[j] = half[j][i];
     input_map(d, t);
 #pragma GCC unroll 6
-    for (int j = 0; j < 6; ++j) L::store(t[j], to + (i * 6 + j) * stride + c);
+    for (int j = 0; j < 6; ++j) L::store(t[j], to + (i * 6 + j) * product);
   }
 }
 
 template <int kLanes>
-void input_transform(const float* const* pixels, std::int64_t channels, float* to,
-                     std::int64_t stride) {
+void input_transform(const float* const* pixels, std::int64_t channels, std::int64_t first,
+                     const WinogradStrips& strips) {
+  const auto place = [&](std::int64_t channel) {
+    return strips.to + channel / kStripElements * strips.strip + channel % kStripElements;
+  };
   std::int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) input_step<kLanes>(pixels, c, to, stride);
-  for (; c < channels; ++c) input_step<1>(pixels, c, to, stride);
+  if (first % kLanes == 0)
+    for (; c + kLanes <= channels; c += kLanes)
+      input_step<kLanes>(pixels, c, place(first + c), strips.product);
+  for (; c < channels; ++c) input_step<1>(pixels, c, place(first + c), strips.product);
 }
 
 template <int kLanes>

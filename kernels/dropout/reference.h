@@ -1,5 +1,7 @@
 #pragma once
 // The reference row of dropout, for the arithmetic types float, double and Counted.
+#include <algorithm>
+
 #include "kernels/dropout/dropout.h"
 #include "kernels/reference.h"
 #include "runtime/philox.h"
@@ -22,7 +24,8 @@ template <class A>
 void dropout_reference(const DropoutArgs& args) {
   const A scale = A(dropout_scale(args));
   const std::int64_t cols = args.x.cols();
-  const std::int64_t per_entry = args.x.numel() == 0 ? 0 : args.x.numel() / args.x.dim(0);
+  const std::int64_t per_entry =
+      std::max<std::int64_t>(args.x.numel() == 0 ? 0 : args.x.numel() / args.x.dim(0), 1);
   for (std::int64_t r = 0; r < args.x.rows(); ++r)
     for (std::int64_t c = 0; c < cols; ++c) {
       const std::int64_t n = (r * cols + c) / per_entry, e = (r * cols + c) % per_entry;

@@ -16,8 +16,8 @@ const std::byte* row_bytes(const Tensor& t, std::int64_t row) {
          static_cast<std::size_t>(row * t.row_stride()) * size_of(t.dtype());
 }
 
-// A tile walks along up to 14 rows at once. Rows a multiple of 4096 bytes apart share one set of an L1
-// cache of 64 sets and push each other out of its 8 or 12 ways: a quarter of the speed is lost.
+// A tile walks along up to 14 rows at once. Rows a multiple of 4096 bytes apart share one set of an
+// L1 cache of 64 sets and push each other out of its 8 or 12 ways: a quarter of the speed is lost.
 bool meets_in_one_set(std::int64_t stride) { return stride % 1024 == 0; }
 
 std::int64_t copied_stride(const Tensor& t) {

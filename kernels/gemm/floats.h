@@ -17,8 +17,9 @@ struct FloatRows {
 void to_floats(const void* from, DType dtype, std::int64_t count, float* to);
 void from_floats(const float* from, std::int64_t count, DType dtype, void* to);
 
-/// The rows of `t` as floats: itself when it is f32 (and its rows lie well in the cache), else a copy
-/// in the arena, which is filled unless it is only measuring. An undefined tensor gives no rows.
+/// The rows of `t` as floats: itself when it is f32 (and its rows lie well in the cache), else a
+/// copy in the arena, which is filled unless it is only measuring. An undefined tensor gives no
+/// rows.
 FloatRows float_rows(const Tensor& t, Arena& arena);
 
 /// As float_rows, but always a copy, passed through SiLU.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/gemm/finish.h"
 #include "kernels/gemm/floats.h"
 #include "runtime/parallel.h"
 
@@ -12,7 +13,6 @@ namespace {
 constexpr std::int64_t kBlockTiles = 16;          // tiles of a task
 constexpr std::int64_t kPanelBytes = 256 * 1024;  // of packed weights that stay in the cache
 constexpr std::int64_t kBlockBytes = 512 * 1024;  // of a block's rows that stay beside them
-constexpr std::int64_t kMaxColumns = 32;          // of a panel
 
 // The reduction cut into stretches whose packed weights fit the cache.
 std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
@@ -36,24 +36,13 @@ std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
   return cuts;
 }
 
-// Tiles of a task: as many as the cache holds, fewer when there would be too few tasks for all threads.
+// Tiles of a task: as many as the cache holds, fewer when there would be too few tasks for all
+// threads.
 std::int64_t tiles_per_block(const Gemm& gemm) {
   const std::int64_t tile_bytes = gemm.kernels->rows * gemm.row_floats * 4;
   const std::int64_t cached = std::clamp<std::int64_t>(kBlockBytes / tile_bytes, 4, kBlockTiles);
   const std::int64_t wanted = 4 * threads();
   return std::clamp<std::int64_t>(gemm.all_tiles() * gemm.panels() / wanted, 1, cached);
-}
-
-// A full row of a panel in f32, the case that matters: y = values + bias (+ residual). The values keep
-// the result, for the moments.
-template <int kWidth>
-void finish_row(float* __restrict values, const float* __restrict bias,
-                const float* __restrict residual, float* __restrict y) {
-  if (residual)
-    for (int k = 0; k < kWidth; ++k) values[k] = values[k] + bias[k] + residual[k];
-  else
-    for (int k = 0; k < kWidth; ++k) values[k] += bias[k];
-  for (int k = 0; k < kWidth; ++k) y[k] = values[k];
 }
 
 std::byte* bytes_of(const Tensor& t) { return static_cast<std::byte*>(t.raw()); }
@@ -93,21 +82,14 @@ class Epilogue {
 
  private:
   void finish(const RowMap::Place& place, std::int64_t first, float* values) const {
-    static constexpr float kZeros[kMaxColumns] = {};
+    static constexpr float kZeros[kMaxPanelColumns] = {};
     const float* bias = gemm_.bias ? gemm_.bias + first : kZeros;
     const float* residual = nullptr;
     if (gemm_.residual)
       residual = static_cast<const float*>(gemm_.residual.raw()) + first +
                  (gemm_.residual_up2x ? place.half_row : place.row) * gemm_.residual.row_stride();
     float* y = static_cast<float*>(gemm_.y0.raw()) + place.row * gemm_.y0.row_stride() + first;
-    switch (gemm_.panel_columns()) {
-      case 32:
-        return finish_row<32>(values, bias, residual, y);
-      case 16:
-        return finish_row<16>(values, bias, residual, y);
-      default:
-        return finish_row<8>(values, bias, residual, y);
-    }
+    finish_row(gemm_.panel_columns(), values, bias, residual, y);
   }
 
   void add_residual(const RowMap::Place& place, std::int64_t first, std::int64_t used,
@@ -115,7 +97,7 @@ class Epilogue {
     const std::int64_t row = gemm_.residual_up2x ? place.half_row : place.row;
     const std::byte* from =
         bytes_of(gemm_.residual) + (row * gemm_.residual.row_stride() + first) * size_;
-    float converted[kMaxColumns];
+    float converted[kMaxPanelColumns];
     const float* residual = reinterpret_cast<const float*>(from);
     if (gemm_.dtype != DType::f32) {
       to_floats(from, gemm_.dtype, used, converted);
@@ -157,7 +139,7 @@ void run_gemm(const Gemm& gemm) {
   const Tiles tiles = gemm.tiles();
   const Epilogue epilogue(gemm);
   launch_dynamic("gemm", panels * blocks, [&](std::int64_t task) {
-    alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxColumns];
+    alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxPanelColumns];
     const std::int64_t panel = task % panels, first = task / panels * per_block;
     const std::int64_t last = std::min(first + per_block, all_tiles);
     for (std::size_t cut = 0; cut < cuts.size(); ++cut)

@@ -3,11 +3,12 @@
 //
 //   y[row, k] = bias[k] + residual[row, k] + sum over segments s, l: a(row, s)[l] * b[s][l][k]
 //
-// a(row, s) is a pointer (microkernel.h says why). Rows are cut into tiles, columns into panels; one
-// task computes one panel for a block of tiles. Tasks go panel by panel through one block after the
-// other: the block's rows stay in the L2 cache while the weights pass, and a stretch of a panel's
-// weights stays there while the block's tiles pass. Every element of y is one chain of fused multiply-adds in the same order,
-// whatever the tiling: results depend neither on the number of threads nor on the batch.
+// a(row, s) is a pointer (microkernel.h says why). Rows are cut into tiles, columns into panels;
+// one task computes one panel for a block of tiles. Tasks go panel by panel through one block after
+// the other: the block's rows stay in the L2 cache while the weights pass, and a stretch of a
+// panel's weights stays there while the block's tiles pass. Every element of y is one chain of
+// fused multiply-adds in the same order, whatever the tiling: results depend neither on the number
+// of threads nor on the batch.
 #include <algorithm>
 #include <vector>
 
@@ -28,8 +29,8 @@ struct Tiles {
   std::int64_t rows(std::int64_t tile) const { return begin(tile + 1) - begin(tile); }
 };
 
-/// Where rows of the product lie in y: an image of height x width holds every pixel of y's height_y x
-/// width_y that lies step_down and step_across apart, from (top, left) on.
+/// Where rows of the product lie in y: an image of height x width holds every pixel of y's height_y
+/// x width_y that lies step_down and step_across apart, from (top, left) on.
 struct RowMap {
   std::int64_t height, width;      ///< of the product's image
   std::int64_t height_y, width_y;  ///< of y's

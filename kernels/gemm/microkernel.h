@@ -1,14 +1,18 @@
 #pragma once
-// The innermost loops of every fast matrix product on the CPU. Two shapes of the same idea: a tile of
-// rows x columns of the result lives in registers while the reduction runs past it.
+// The innermost loops of every fast matrix product on the CPU. Three shapes of the same idea: a
+// tile of rows x columns of the result lives in registers while the reduction runs past it.
 //
 //   TileKernel   c[i][j]  = sum over runs, l: rows[run.segment][i][run.begin + l] * run.b[l][j]
 //                rows are reached through pointers (indirection), so that a convolution's taps, its
 //                second source, up-sampling and padding are pointers and nothing else;
 //   OuterKernel  c[i][j]  = sum over l: a[l][i] * b[l][j]   (both packed: the weight gradient)
+//   StripKernel  c[i][j]  = sum over l: a[l / 16][i][l % 16] * b[l][j]
+//                where whoever makes the rows can lay them out: one stream of whole cache lines
+//                in the order of reading, which the processor fetches ahead (Winograd's products)
 //
-// This header is compiled once per instruction set. It includes nothing that another translation unit
-// could share: an inline function compiled for AVX-512 must not be the one that the linker keeps.
+// This header is compiled once per instruction set. It includes nothing that another translation
+// unit could share: an inline function compiled for AVX-512 must not be the one that the linker
+// keeps.
 #include <cstdint>
 
 namespace tiller {
@@ -31,6 +35,10 @@ using TileKernel = void (*)(const GemmRun* runs, std::int64_t count, std::int64_
                             const float* const* rows, float* c, bool accumulate);
 /// `a`: [length][rows], `b`: [length][columns]; `c`: [rows][columns] is overwritten.
 using OuterKernel = void (*)(std::int64_t length, const float* a, const float* b, float* c);
+/// Elements of a row that stand side by side in a strip: a cache line.
+constexpr int kStripElements = 16;
+/// `length`: a multiple of kStripElements. `c`: [rows][columns] is overwritten.
+using StripKernel = void (*)(std::int64_t length, const float* a, const float* b, float* c);
 
 /// The kernels of one instruction set, indexed by the number of rows (0 is unused).
 struct Microkernels {
@@ -41,6 +49,7 @@ struct Microkernels {
   TileKernel narrow[kMaxTileRows + 1];
   OuterKernel outer[kMaxTileRows + 1];
   OuterKernel outer_narrow[kMaxTileRows + 1];
+  StripKernel strip[kMaxTileRows + 1];
 };
 
 const Microkernels& microkernels_avx2();    ///< AVX2 and FMA: 6 x 16

@@ -1,6 +1,6 @@
 #pragma once
-// The kernels of microkernel.h for any vector length, in the compiler's vector extension. The unnamed
-// namespace keeps each instruction set's copy within its own file.
+// The kernels of microkernel.h for any vector length, in the compiler's vector extension. The
+// unnamed namespace keeps each instruction set's copy within its own file.
 #include "kernels/gemm/microkernel.h"
 
 namespace tiller {
@@ -84,17 +84,50 @@ void outer_kernel(std::int64_t length, const float* a, const float* b, float* c)
 }
 
 template <int kRows, int kVectors, int kLanes>
+void strip_kernel(std::int64_t length, const float* a, const float* b, float* c) {
+  using Value = typename Vector<kLanes>::Value;
+  using Unaligned = typename Vector<kLanes>::Unaligned;
+  Value sum[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = Value{};
+  for (std::int64_t strip = 0; strip < length; strip += kStripElements) {
+    for (int l = 0; l < kStripElements; ++l) {
+      Value column[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        column[v] = *reinterpret_cast<const Unaligned*>(b + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const Value x = a[i * kStripElements + l] - Value{};
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) sum[i][v] += x * column[v];
+      }
+      b += kVectors * kLanes;
+    }
+    a += kRows * kStripElements;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v)
+      *reinterpret_cast<Unaligned*>(c + (i * kVectors + v) * kLanes) = sum[i][v];
+}
+
+template <int kRows, int kVectors, int kLanes>
 constexpr void fill_table(Microkernels& table) {
   table.tile[kRows] = tile_kernel<kRows, kVectors, kLanes>;
   table.narrow[kRows] = tile_kernel<kRows, 1, kLanes>;
   table.outer[kRows] = outer_kernel<kRows, kVectors, kLanes>;
   table.outer_narrow[kRows] = outer_kernel<kRows, 1, kLanes>;
+  table.strip[kRows] = strip_kernel<kRows, kVectors, kLanes>;
   if constexpr (kRows > 1) fill_table<kRows - 1, kVectors, kLanes>(table);
 }
 
 template <int kRows, int kVectors, int kLanes>
 constexpr Microkernels make_table() {
-  Microkernels table{kRows, kVectors * kLanes, kLanes, {}, {}, {}, {}};
+  Microkernels table{kRows, kVectors * kLanes, kLanes, {}, {}, {}, {}, {}};
   fill_table<kRows, kVectors, kLanes>(table);
   return table;
 }

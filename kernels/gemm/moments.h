@@ -7,7 +7,8 @@
 
 namespace tiller {
 
-/// Mean and squared deviations of one part of an image's pixels: [images][parts][2][columns] floats.
+/// Mean and squared deviations of one part of an image's pixels: [images][parts][2][columns]
+/// floats.
 struct Moments {
   const float* data;
   std::int64_t columns;       ///< padded

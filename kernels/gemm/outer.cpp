@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/gemm/arena.h"
 #include "kernels/gemm/floats.h"
@@ -80,7 +81,7 @@ void pack_x(const Outer& outer, const Panel& panel, const std::int32_t* rows, st
       if (rows[i] < 0)
         std::fill_n(to, kFull, 0.0f);
       else
-        std::copy_n(base + rows[i] * x.row_stride(), kFull, to);
+        std::memcpy(to, base + rows[i] * x.row_stride(), kFull * sizeof(float));
     }
     return;
   }

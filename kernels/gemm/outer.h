@@ -3,8 +3,8 @@
 //
 //   dw[k, s, c] = sum over m: dy[m, k] * x(m, s)[c]
 //
-// x(m, s) is a row chosen by segment s (a tap), or zeros on the padding. Both operands are packed. A
-// chunk of m is summed in registers, and the chunks' sums are added in order: two short chains of
+// x(m, s) is a row chosen by segment s (a tap), or zeros on the padding. Both operands are packed.
+// A chunk of m is summed in registers, and the chunks' sums are added in order: two short chains of
 // additions instead of one of N*P*Q, and the same on any number of threads.
 #include <functional>
 #include <vector>

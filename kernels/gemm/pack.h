@@ -7,9 +7,9 @@
 
 namespace tiller {
 
-/// A weight [K,taps,C] in packed form: [panels][groups][reduced][columns] f32, zeros beyond the last
-/// output. A group is a sum of taps. The outputs are K and the reduction C, or the other way round
-/// when `transposed` (the input gradient).
+/// A weight [K,taps,C] in packed form: [panels][groups][reduced][columns] f32, zeros beyond the
+/// last output. A group is a sum of taps. The outputs are K and the reduction C, or the other way
+/// round when `transposed` (the input gradient).
 struct PackForm {
   std::int64_t outputs_k, taps, c;                ///< K, R*S, C of the weight
   std::vector<std::vector<std::int64_t>> groups;  ///< taps summed for each group

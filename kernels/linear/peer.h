@@ -1,6 +1,6 @@
 #pragma once
-// The fully connected layer by other people's libraries, to compare with: f32, dense tensors, bias and
-// residual but no SiLU of the input. Empty spans where no such library was found.
+// The fully connected layer by other people's libraries, to compare with: f32, dense tensors, bias
+// and residual but no SiLU of the input. Empty spans where no such library was found.
 #include "kernels/linear/linear.h"
 
 namespace tiller {

@@ -8,8 +8,8 @@ namespace {
 
 using namespace onednn;
 
-// x [m,c] times w [k,c] transposed; the gradient with respect to x is the same with c and k exchanged
-// and the weight read the other way.
+// x [m,c] times w [k,c] transposed; the gradient with respect to x is the same with c and k
+// exchanged and the weight read the other way.
 struct Problem {
   std::string name;
   std::int64_t m, c, k;

@@ -1,6 +1,6 @@
 #pragma once
-// The fast CPU rows v1_rows of softmax and cross entropy: a row of logits is copied to f32, where its
-// exponentials stay until it is written.
+// The fast CPU rows v1_rows of softmax and cross entropy: a row of logits is copied to f32, where
+// its exponentials stay until it is written.
 #include "kernels/softmax/softmax.h"
 
 namespace tiller {

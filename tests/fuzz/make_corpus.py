@@ -3,6 +3,7 @@
 
 Seeds are small files of every container in tests/data, and every old finding in tests/data/fuzz.
 """
+import io
 import json
 import pathlib
 import shutil
@@ -31,6 +32,21 @@ def safetensors(entries, metadata=None):
     return struct.pack("<Q", len(text)) + text + buffer
 
 
+def npy(descr, shape, raw):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + raw
+
+
+def npz(method):
+    """A small file of samples: the ones in tests/data are longer than the fuzzers' inputs."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("arr_0.npy", npy("|u1", (2, 4, 4, 3), bytes(range(96))))
+        archive.writestr("arr_1.npy", npy("<i8", (2,), struct.pack("<2q", 3, 7)))
+    return buffer.getvalue()
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -56,6 +72,8 @@ def main():
     save(folder, "safetensors", "types", safetensors(
         [("a", "F32", [2, 1], bytes(8)), ("b.c", "BF16", [3], bytes(6)), ("d", "I64", [], bytes(8)),
          ("e", "BOOL", [2], b"\x01\x02"), ("f", "F16", [0, 3], b"")], {"format": "pt", "note": "\u00fc"}))
+    save(folder, "npz", "small_stored.npz", npz(zipfile.ZIP_STORED))
+    save(folder, "npz", "small_deflated.npz", npz(zipfile.ZIP_DEFLATED))
     for path in data.glob("fuzz/*/*"):
         (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / path.parent.name / path.name)

@@ -57,7 +57,17 @@ Tensor labels_of(const UNet& unet, std::int64_t n) {
   return Tensor::from(y, {n});
 }
 
-void expect_values(const NpzReader& file, const std::string& name, const Var& ours) {
+// At step 0 the variational term is the log of a difference of two nearly equal values of the normal
+// CDF, which f32 holds to 6e-8: where the bin's probability is 1e-4 that is 6e-4 of it, in PyTorch as
+// here.
+constexpr double kCancelling = 1e-3;
+
+bool cancels(const TrainingLosses& losses, std::int64_t step) {
+  return step == 0 && (losses.vb.defined() || !losses.mse.defined());
+}
+
+void expect_values(const NpzReader& file, const std::string& name, const Var& ours,
+                   const std::vector<double>& tolerance) {
   SCOPED_TRACE(name);
   ASSERT_EQ(file.contains(name), ours.defined());
   if (!ours.defined()) return;
@@ -65,7 +75,41 @@ void expect_values(const NpzReader& file, const std::string& name, const Var& ou
   const std::vector<float> b = file.read(name).to_vector<float>();
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i)
-    EXPECT_NEAR(a[i], b[i], 2e-5 * std::abs(b[i]) + 1e-7) << "sample " << i;
+    EXPECT_NEAR(a[i], b[i], tolerance[i] * std::abs(b[i]) + 1e-7) << "sample " << i;
+}
+
+// A batch's losses, and the gradients of their mean by every parameter.
+TrainingLosses losses_of(const GaussianDiffusion& diffusion, const UNet& unet, const Tensor& x0,
+                         const Tensor& noise, const std::vector<std::int64_t>& t,
+                         ParameterGradients* gradients) {
+  const auto n = static_cast<std::int64_t>(t.size());
+  TrainingLosses losses;
+  const auto run = [&] {
+    losses = training_losses(diffusion, model_of(unet, labels_of(unet, n)), x0,
+                             Tensor::from(t, {n}), noise);
+    return reduce_mean(losses.loss);
+  };
+  if (gradients)
+    backward_microbatches(*gradients, n, 0, [&](std::int64_t, std::int64_t) { return run(); });
+  else
+    run();
+  return losses;
+}
+
+std::vector<double> norms_of(const ParameterGradients& gradients) {
+  std::vector<double> norms;
+  for (const Tensor& g : gradients.all()) {
+    double sum = 0;
+    for (const double v : cast(g, DType::f64).value().to_vector<double>()) sum += v * v;
+    norms.push_back(std::sqrt(sum));
+  }
+  return norms;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum);
 }
 
 // Every case of losses.json or losses2.json; with `gradients`, those of the mean loss as well.
@@ -82,34 +126,38 @@ void expect_losses(const std::string& folder, const std::string& set, bool gradi
     const UNet& unet = networks.at(name);
     const GaussianDiffusion diffusion(config_of(c));
     const auto t = c.at("t").get<std::vector<std::int64_t>>();
-    const auto n = static_cast<std::int64_t>(t.size());
     const Tensor x0 = array(file, name + ".x0"), noise = array(file, name + ".noise");
-    TrainingLosses losses;
-    const auto run = [&] {
-      losses = training_losses(diffusion, model_of(unet, labels_of(unet, n)), x0,
-                               Tensor::from(t, {n}), noise);
-      return reduce_mean(losses.loss);
-    };
     ParameterGradients sums(unet.parameters());
-    if (gradients)
-      backward_microbatches(sums, n, 0, [&](std::int64_t, std::int64_t) { return run(); });
-    else
-      run();
-    expect_values(file, key + ".loss", losses.loss);
-    expect_values(file, key + ".mse", losses.mse);
-    expect_values(file, key + ".vb", losses.vb);
+    const TrainingLosses losses =
+        losses_of(diffusion, unet, x0, noise, t, gradients ? &sums : nullptr);
+    std::vector<double> exact(t.size(), 2e-5), bound = exact;
+    for (std::size_t i = 0; i < t.size(); ++i)
+      if (cancels(losses, t[i])) bound[i] = kCancelling;
+    expect_values(file, key + ".loss", losses.loss, bound);
+    expect_values(file, key + ".mse", losses.mse, exact);
+    expect_values(file, key + ".vb", losses.vb, bound);
     if (!gradients) continue;
-    const std::vector<double> norms = file.read(key + ".gradnorm").to_vector<double>();
-    const std::vector<Parameter>& all = unet.parameters().all();
-    ASSERT_EQ(norms.size(), all.size());
-    const std::vector<Tensor>& ours = sums.all();
-    const double whole = sums.norm();
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      double sum = 0;
-      for (const float g : ours[i].to_vector<float>()) sum += static_cast<double>(g) * g;
-      EXPECT_NEAR(std::sqrt(sum), norms[i], 1e-4 * norms[i] + 1e-6 * whole) << all[i].key;
-      if (all[i].key != "out.2.weight") continue;
-      EXPECT_LT(relative_error(ours[i], array(file, key + ".grad.out.2.weight")), 1e-4);
+
+    const std::vector<double> theirs = file.read(key + ".gradnorm").to_vector<double>();
+    const std::vector<double> ours = norms_of(sums);
+    ASSERT_EQ(theirs.size(), ours.size());
+    if (cancels(losses, t[0]) && diffusion.config().mean == MeanKind::x_start) {
+      // A random network's x_0 is far off: probabilities of a few 6e-8, by which the gradient is
+      // divided. Neither program's f32 is right; ours must be no farther from f64 than PyTorch's.
+      const UNet wide = load_unet(folder, name, DType::f64);
+      ParameterGradients truth(wide.parameters());
+      losses_of(diffusion, wide, cast(x0, DType::f64).value(), cast(noise, DType::f64).value(), t,
+                &truth);
+      const std::vector<double> norms = norms_of(truth);
+      EXPECT_LE(distance(ours, norms), 2 * distance(theirs, norms) + 1e-3 * truth.norm());
+      continue;
+    }
+    const double whole = sums.norm(), limit = cancels(losses, t[0]) ? kCancelling : 1e-4;
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      const std::string& parameter = unet.parameters().all()[i].key;
+      EXPECT_NEAR(ours[i], theirs[i], limit * theirs[i] + 1e-6 * whole) << parameter;
+      if (parameter != "out.2.weight") continue;
+      EXPECT_LT(relative_error(sums.all()[i], array(file, key + ".grad.out.2.weight")), limit);
     }
   }
 }

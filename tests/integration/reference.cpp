@@ -101,8 +101,8 @@ DiffusionConfig process_config(const nlohmann::json& flags, const std::string& t
                           flags.at("rescale_learned_sigmas"));
 }
 
-UNet load_unet(const std::string& folder, const std::string& name) {
-  const auto source = load_parameters(Checkpoint::open(folder + "/" + name + ".pt"));
+UNet load_unet(const std::string& folder, const std::string& name, DType dtype) {
+  const auto source = load_parameters(Checkpoint::open(folder + "/" + name + ".pt"), dtype);
   return UNet(unet_config(reference_index().at(name).at("flags")), *source);
 }
 

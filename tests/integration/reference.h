@@ -31,7 +31,7 @@ ClassifierConfig classifier_config(const nlohmann::json& flags);
 DiffusionConfig process_config(const nlohmann::json& flags, const std::string& timestep_respacing);
 
 /// A network of the index, loaded from `folder`/`name`.pt.
-UNet load_unet(const std::string& folder, const std::string& name);
+UNet load_unet(const std::string& folder, const std::string& name, DType dtype = DType::f32);
 Classifier load_classifier(const std::string& folder, const std::string& name);
 
 /// PyTorch's [N,C,H,W] as [N,H,W,C].

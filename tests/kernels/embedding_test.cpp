@@ -62,8 +62,8 @@ TEST(EmbeddingTest, PicksAndScattersRows) {
   }
 }
 
-// In f32 the rows must do as PyTorch does, not come near the exact value: at t = 1000 the rounding of
-// a frequency alone moves a cosine by 6e-5.
+// In f32 the rows must do as PyTorch does, not come near the exact value: at t = 1000 the rounding
+// of a frequency alone moves a cosine by 6e-5.
 TEST(EmbeddingTest, TimestepsArePyTorchs) {
   const NpzReader file = NpzReader::open(TILLER_TEST_DATA "/timestep_embedding.npz");
   const Tensor t = file.read("t");

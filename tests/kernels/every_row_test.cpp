@@ -1,5 +1,5 @@
-// A row that no test ran fails the program: looked at when all tests are through, and only when all of
-// them were asked for.
+// A row that no test ran fails the program: looked at when all tests are through, and only when all
+// of them were asked for.
 #include <gtest/gtest.h>
 
 #include <string_view>

@@ -15,10 +15,10 @@ inline void round_to(Tensor& t, DType dtype) {
   if (t) t = tensor_of(doubles(tensor_of(doubles(t), t.shape(), dtype)), t.shape(), DType::f64);
 }
 
-/// Runs every row on make(dtype) and holds it against the f64 reference row on make(f64), unrounded:
-/// within 1e-5 for f32, else within `factor` times the error of rounding the f64 result of rounded
-/// inputs. The result may not depend on the number of threads (a peer may add in another order).
-/// Outputs are poisoned before each run.
+/// Runs every row on make(dtype) and holds it against the f64 reference row on make(f64),
+/// unrounded: within 1e-5 for f32, else within `factor` times the error of rounding the f64 result
+/// of rounded inputs. The result may not depend on the number of threads (a peer may add in another
+/// order). Outputs are poisoned before each run.
 template <class Args, class Make, class Widen, class Round, class Outputs>
 void expect_rows(const Op<Args>& op, DType dtype, double factor, const Make& make,
                  const Widen& widen, const Round& round_inputs, const Outputs& outputs) {

@@ -193,6 +193,27 @@ TEST(Published, AStepStaysWithinItsBudget) {
   }
 }
 
+// What the tape of a forward keeps for the backward.
+std::size_t kept_bytes(const Network& network, const Inputs& in, bool parameters) {
+  Tape tape;
+  if (parameters)
+    for (const Parameter& p : network.parameters().all()) tape.watch(p.value, p.key);
+  tape.watch(in.x, "x");
+  const TapeGuard guard(tape);
+  network(in.x, in);
+  return tape.saved_bytes();
+}
+
+// The numbers of autograd/README.md: a picture's gradient keeps less than training does.
+TEST(Published, GuidanceKeepsTwoThirdsOfWhatTrainingKeeps) {
+  const KnownModel model = published()[11];
+  ASSERT_STREQ(model.name, "64x64_classifier");
+  const Network network = planned(model, DType::f32);
+  const Inputs in = inputs_of(model, 1);
+  EXPECT_NEAR(static_cast<double>(kept_bytes(network, in, false)) / (1 << 20), 63.4, 0.05);
+  EXPECT_NEAR(static_cast<double>(kept_bytes(network, in, true)) / (1 << 20), 99.1, 0.05);
+}
+
 // Batch, picture size and nothing else: twice the pictures are twice the products.
 TEST(Published, CostsGrowWithTheBatch) {
   const KnownModel model = published().front();

@@ -8,6 +8,10 @@
 
 #include "runtime/backend.h"
 #include "runtime/files/checkpoint.h"
+#include "runtime/files/image.h"
+#include "runtime/files/mapped_file.h"
+#include "runtime/files/npz.h"
+#include "runtime/files/zip_directory.h"
 #include "tests/fuzz/targets.h"
 #include "tests/runtime/files_util.h"
 
@@ -79,7 +83,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"files/plain.npy", fuzz::npz}, Case{"files/version2.npy", fuzz::npz},
         Case{"loss_scale_opt.fp16.pt", fuzz::optimizer}, Case{"images/rgba.png", fuzz::image},
         Case{"images/palette.png", fuzz::image}, Case{"images/gif.gif", fuzz::image},
-        Case{"images/progressive.jpg", fuzz::image}, Case{"images/cmyk.jpg", fuzz::image}),
+        Case{"images/gray16.png", fuzz::image}, Case{"images/one_bit.png", fuzz::image},
+        Case{"images/base.jpg", fuzz::image}, Case{"images/progressive.jpg", fuzz::image},
+        Case{"images/cmyk.jpg", fuzz::image}, Case{"files/odd.npz", fuzz::npz},
+        Case{"files/legacy_view.pt", fuzz::pt_legacy}, Case{"files/whole.pt", fuzz::pt_zip},
+        Case{"files/script.pt", fuzz::pt_zip}, Case{"files/edm.pkl", fuzz::pt_legacy},
+        Case{"files/optimizer_int_step.pt", fuzz::optimizer}),
     [](const auto& info) {
       std::string name = info.param.file;
       for (char& c : name)
@@ -87,19 +96,47 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// Every bit of a small file.
+void cut_and_flip(const Bytes& file, fuzz::Target target) {
+  ASSERT_FALSE(file.empty());
+  for (std::size_t at = 0; at < file.size(); ++at) {
+    target(file.data(), at);
+    for (int bit = 0; bit < 8; ++bit) {
+      Bytes flipped = file;
+      flipped[at] = static_cast<std::uint8_t>(flipped[at] ^ (1 << bit));
+      target(flipped.data(), flipped.size());
+    }
+  }
+}
+
 TEST(BadInput, SafetensorsCutAndFlipped) {
   const testing::TemporaryFolder folder;
   write_safetensors(folder / "a",
                     {{"w", Tensor::zeros({2, 3})}, {"b", Tensor::zeros({4}, DType::bf16)}},
                     {{"note", "x"}});
-  const Bytes file = read_bytes(folder / "a");
-  for (std::size_t at = 0; at < file.size(); ++at) {
-    fuzz::safetensors(file.data(), at);
-    for (int bit = 0; bit < 8; ++bit) {
-      Bytes flipped = file;
-      flipped[at] = static_cast<std::uint8_t>(flipped[at] ^ (1 << bit));
-      fuzz::safetensors(flipped.data(), flipped.size());
-    }
+  cut_and_flip(read_bytes(folder / "a"), fuzz::safetensors);
+}
+
+TEST(BadInput, OurOwnFilesCutAndFlipped) {
+  const testing::TemporaryFolder folder;
+  write_pt(folder / "a.pt", {{"w", Tensor::zeros({2, 3})}});
+  cut_and_flip(read_bytes(folder / "a.pt"), fuzz::pt_zip);
+  write_png(folder / "a.png", Tensor::zeros({3, 2, 3}, DType::u8),
+            {{"tiller", "{}"}, {"title", "\u00e4"}});
+  cut_and_flip(read_bytes(folder / "a.png"), fuzz::image);
+  NpzWriter writer(folder / "a.npz", true);
+  writer.write("arr_0", Tensor::zeros({2, 4, 4, 3}, DType::u8));
+  writer.finish();
+  cut_and_flip(read_bytes(folder / "a.npz"), fuzz::npz);
+}
+
+// The pickle alone, past the checksum of the archive around it.
+TEST(BadInput, PicklesCutAndFlipped) {
+  for (const char* name : {"files/little.pt", "files/evil.pt", "loss_scale_opt.fp16.pt"}) {
+    const auto file = MappedFile::open(data_file(name));
+    for (const ZipMember& member : read_zip_directory(file->bytes(), name))
+      if (member.name.ends_with("data.pkl"))
+        cut_and_flip(Bytes(member.data.begin(), member.data.end()), fuzz::pickle);
   }
 }
 

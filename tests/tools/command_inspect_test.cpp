@@ -179,7 +179,7 @@ TEST(Inspect, Arrays) {
 TEST(Inspect, AnArrayInBlocksHasTheStatisticsOfTheWhole) {
   const TemporaryFolder folder;
   {
-    NpzWriter writer(folder / "big.npz", true);
+    NpzWriter writer(folder / "big.npz");
     writer.begin("arr_0", DType::u8, {70, 1 << 20});  // more than one block
     for (int row = 0; row < 70; ++row) {
       const std::vector<std::uint8_t> values(1 << 20, static_cast<std::uint8_t>(row));

@@ -146,10 +146,11 @@ TEST(Gradcheck, NothingPassesZeroTolerance) {
 }
 
 TEST(Gradcheck, WholeNetworks) {
-  const auto json = tiller_expect(0, {"gradcheck", "--network", "classifier", "--json"}).json();
+  const auto json =
+      tiller_expect(0, {"gradcheck", "softmax", "--network", "classifier", "--json"}).json();
   EXPECT_THAT(json.back()["name"], HasSubstr("tiny classifier"));
   EXPECT_EQ(json.back()["passed"], true);
-  EXPECT_GT(json.size(), 100u);
+  EXPECT_GT(json.size(), 1u);
   EXPECT_THAT(json.dump(), Not(HasSubstr("tiny UNet")));
 }
 

@@ -275,5 +275,36 @@ TEST(Verify, LabelsAndTimestepsOfAnyType) {
               flags));
 }
 
+// Every network of the reference folder, with the flags that guided-diffusion's scripts were given.
+TEST(Verify, ReferenceFolder) {
+  const char* folder = std::getenv("TILLER_REFERENCE_DIR");
+  if (!folder) GTEST_SKIP() << "TILLER_REFERENCE_DIR is not set";
+  const std::string base = std::string(folder) + "/";
+  std::ifstream index(base + "index.json");
+  const nlohmann::json entries = nlohmann::json::parse(index);
+  int networks = 0;
+  for (const auto& [key, entry] : entries.items()) {
+    const bool half = entry["kind"] == "half";
+    const std::string model = half ? entry["model"].get<std::string>() : key;
+    const auto& source = entries[model];
+    const std::string kind = source.value("kind", "");
+    if (kind != "unet" && kind != "superres" && kind != "classifier") continue;
+    Words words = {"verify", kind == "classifier" ? "--classifier_path" : "--model_path",
+                   base + model + ".pt", "--reference", base + key + ".npz"};
+    // Some networks were built by a constructor's own arguments; their shapes tell all but the heads.
+    if (source["flags"].contains("model_channels"))
+      words.insert(words.end(), {"--classifier_num_head_channels",
+                                 std::to_string(source["flags"]["num_head_channels"].get<int>())});
+    else
+      for (const auto& [flag, value] : source["flags"].items())
+        words.insert(words.end(),
+                     {"--" + flag, value.is_string() ? value.get<std::string>() : value.dump()});
+    if (half) words.insert(words.end(), {"--" + entry["flag"].get<std::string>(), "True"});
+    tiller_expect(0, words);
+    ++networks;
+  }
+  EXPECT_GE(networks, 15);
+}
+
 }  // namespace
 }  // namespace tiller

@@ -60,7 +60,7 @@ demo::TrainingOptions unet_options(const Flags& flags) {
   demo::TrainingOptions options;
   options.seed = seed_of(flags, Role::unet);
   options.batch = 32;
-  options.optimizer.lr = 2e-3;
+  options.lr = 2e-3;
   return options;
 }
 
@@ -69,7 +69,7 @@ Classifier train_classifier(const Flags& flags, const std::string& name, Role ro
   demo::TrainingOptions options;
   options.seed = seed_of(flags, role);
   options.batch = 48;
-  options.optimizer.weight_decay = 0.05;
+  options.weight_decay = 0.05;
   const auto source = create_parameters(options.seed);
   Classifier classifier(demo::classifier_config(), *source);
   // A classifier learns faster than a UNet.

@@ -95,9 +95,9 @@ int gradcheck_command(const Flags& flags) {
   }
   if (!wanted.empty() && lines.empty())
     fail(ErrorKind::usage, fmt::format("no operation's name contains \"{}\"", wanted));
-  if (wanted.empty() && (network == "unet" || network == "all"))
-    add(check_unet(options.seed, options));
-  if (wanted.empty() && (network == "classifier" || network == "all"))
+  const bool networks = wanted.empty() || flags.given("network");
+  if (networks && (network == "unet" || network == "all")) add(check_unet(options.seed, options));
+  if (networks && (network == "classifier" || network == "all"))
     add(check_classifier(options.seed, options));
 
   std::size_t failed = 0;

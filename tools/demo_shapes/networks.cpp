@@ -49,7 +49,8 @@ void save(const std::string& path, Inference inference, const ParameterList& par
                          {"noise_schedule", config.noise_schedule},
                          {"predict_xstart", "True"},
                          {"learn_sigma", "False"},
-                         {"sigma_small", "True"}};
+                         {"sigma_small", "True"},
+                         {"rescale_timesteps", "False"}};
   auto metadata = config_metadata(inference);
   metadata["tiller.classes"] = nlohmann::json(kClassNames).dump();
   write_safetensors(path, state_dict(parameters), metadata);

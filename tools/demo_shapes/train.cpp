@@ -1,8 +1,10 @@
 #include "tools/demo_shapes/train.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "diffusion/losses.h"
+#include "nn/optimizer.h"
 #include "runtime/random.h"
 #include "runtime/trace.h"
 #include "tools/demo_shapes/shapes.h"
@@ -33,17 +35,29 @@ Batch draw_batch(const TrainingOptions& options, const GaussianDiffusion& diffus
   return batch;
 }
 
+// Writes the averages into the network: they draw better than the last values do (Ho et al. 2020,
+// appendix B).
+void keep(const ParameterList& averages, const ParameterList& parameters) {
+  for (std::size_t i = 0; i < parameters.all().size(); ++i) {
+    const Tensor& value = parameters.all()[i].value;
+    value.copy_from(averages.all()[i].value);
+    value.bump_version();
+  }
+}
+
 TrainingStep train_network(const ParameterList& parameters, const GaussianDiffusion& diffusion,
                            const TrainingOptions& options,
                            const std::function<Var(const Batch&)>& loss_of) {
-  AdamW optimizer(parameters, options.optimizer);
+  ParameterGradients gradients(parameters);
+  AdamW optimizer(parameters, {.weight_decay = options.weight_decay});
+  Ema average(parameters, options.ema_rate);
   const std::int64_t begin = now_ns();
   TrainingStep state{0, 0, 0};
   while (state.step < options.steps && state.seconds < options.max_seconds) {
     const Batch batch = draw_batch(options, diffusion, state.step);
     Tape tape;
-    optimizer.watch(tape);
-    Gradients gradients;
+    gradients.clear();
+    gradients.watch(tape);
     {
       const TapeGuard recording(tape);
       const Var loss = reduce_mean(loss_of(batch));  // [N] -> [1]
@@ -54,12 +68,15 @@ TrainingStep train_network(const ParameterList& parameters, const GaussianDiffus
       tape.backward(loss, {}, gradients);
     }
     const PhaseScope phase("optimizer");
-    optimizer.step(gradients);
-    ++state.step;
+    const auto done = static_cast<double>(++state.step);
+    optimizer.step(gradients,
+                   options.lr * std::min(1.0, done / static_cast<double>(options.warmup + 1)));
+    // The average of the first steps would be of the start: let it forget as fast as it has seen.
+    average.update(std::min(options.ema_rate, done / (done + 10)));
     state.seconds = static_cast<double>(now_ns() - begin) * 1e-9;
     if (options.on_step) options.on_step(state);
   }
-  optimizer.use_averages();
+  keep(average.parameters(), parameters);
   return state;
 }
 

@@ -37,6 +37,11 @@ KeyParts parts_of(const std::string& key) {
 
 bool is_position(const std::string& key) { return key == "step" || key == "samples"; }
 
+// What is set rather than measured has no noise to be averaged away.
+bool is_setting(const std::string& quantity) {
+  return quantity == "lg_loss_scale" || quantity == "lr";
+}
+
 bool wanted(const std::string& key, const std::vector<std::string>& keys) {
   if (keys.empty()) return !is_position(key);
   const auto names = [&](const std::string& k) { return k == key || k == parts_of(key).quantity; };
@@ -160,7 +165,7 @@ std::vector<Chart> make_charts(const std::vector<ProgressLog>& runs, const Curve
           series.name = runs.size() == 1   ? keys[k]
                         : keys.size() == 1 ? runs[r].name
                                            : runs[r].name + " " + keys[k];
-        if (options.smooth > 0) {
+        if (options.smooth > 0 && !is_setting(group.quantity)) {
           Series raw = series;
           raw.name.clear();
           raw.stroke.width = 1;

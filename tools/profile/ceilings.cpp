@@ -1,5 +1,7 @@
 #include "tools/profile/ceilings.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -19,24 +21,29 @@ double seconds_since(std::int64_t begin_ns) {
   return static_cast<double>(now_ns() - begin_ns) * 1e-9;
 }
 
+// Seconds that this thread ran: what others took from its core does not count.
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 double multiply_add_rate() {
   const auto run = Avx512::available() ? ceilings_detail::multiply_add_avx512
                                        : ceilings_detail::multiply_add_avx2;
   std::vector<float> sinks(static_cast<std::size_t>(threads()) * 16);
-  std::vector<double> flops(static_cast<std::size_t>(threads()) * 8);
-  double best = 0;
-  for (int trial = 0; trial < kTrials; ++trial) {
-    const std::int64_t begin = now_ns();
-    launch("multiply_add", threads(), [&](std::int64_t thread) {
-      const auto i = static_cast<std::size_t>(thread);
-      flops[i * 8] = run(kRounds, &sinks[i * 16]);
-    });
-    const double seconds = seconds_since(begin);
-    double done = 0;
-    for (std::size_t i = 0; i < flops.size(); i += 8) done += flops[i];
-    best = std::max(best, done / seconds);
-  }
-  return best;
+  std::vector<double> rates(static_cast<std::size_t>(threads()) * 8);
+  launch("multiply_add", threads(), [&](std::int64_t thread) {
+    const auto i = static_cast<std::size_t>(thread);
+    for (int trial = 0; trial < kTrials; ++trial) {
+      const double begin = thread_seconds();
+      const double flops = run(kRounds, &sinks[i * 16]);
+      rates[i * 8] = std::max(rates[i * 8], flops / (thread_seconds() - begin));
+    }
+  });
+  double total = 0;
+  for (std::size_t i = 0; i < rates.size(); i += 8) total += rates[i];
+  return total;
 }
 
 double copy_rate() {

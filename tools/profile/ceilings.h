@@ -11,7 +11,8 @@ struct Ceilings {
 };
 
 /// Measures the CPU's ceilings on threads() threads: the best of several short runs, a fifth of a
-/// second in all. A machine that others use at the same time reads lower.
+/// second in all. The multiply-adds are timed by each thread's own processor time; the bandwidth is
+/// shared, so a machine that others use at the same time reads lower.
 Ceilings measure_ceilings();
 
 namespace ceilings_detail {

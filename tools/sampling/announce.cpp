@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "runtime/backend.h"
@@ -67,14 +68,18 @@ std::int64_t fitting_batch(const Inference& unet, const Inference* classifier, s
   return batch;
 }
 
+// Not fmt::print, here and in the progress: it throws when nobody reads standard error any more, and a
+// run of days must not end for that.
 void announce(const std::string& what, const std::string& text) {
   std::string indented = text;
   for (std::size_t at = 0; (at = indented.find('\n', at)) != std::string::npos; at += 12)
     indented.insert(at + 1, 11, ' ');
-  fmt::print(stderr, "{:<10} {}\n", what, indented);
+  std::fputs(fmt::format("{:<10} {}\n", what, indented).c_str(), stderr);
 }
 
-void warn(const std::string& text) { fmt::print(stderr, "warning: {}\n", text); }
+void warn(const std::string& text) {
+  std::fputs(fmt::format("warning: {}\n", text).c_str(), stderr);
+}
 
 void announce_network(const std::string& what, const Network& network) {
   announce(what,

@@ -52,18 +52,6 @@ bool is_picture(const fs::path& path) {
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".gif";
 }
 
-// The class in "000000_c207"; -1 for "000000"; nothing for a name of another form.
-std::optional<std::int64_t> sample_label(const std::string& stem) {
-  const std::size_t digits = stem.find_first_not_of("0123456789");
-  if (std::min(digits, stem.size()) < 6) return std::nullopt;
-  if (digits == std::string::npos) return -1;
-  std::int64_t label = -1;
-  const char* const end = stem.data() + stem.size();
-  if (stem.compare(digits, 2, "_c") != 0) return std::nullopt;
-  const auto [stop, error] = std::from_chars(stem.data() + digits + 2, end, label);
-  return error == std::errc() && stop == end && label >= 0 ? std::optional(label) : std::nullopt;
-}
-
 std::vector<fs::path> list(const std::string& path) {
   if (!fs::is_directory(path)) return {path};
   std::vector<fs::path> files;
@@ -72,7 +60,7 @@ std::vector<fs::path> list(const std::string& path) {
   std::sort(files.begin(), files.end());
   TILLER_CHECK(!files.empty(), "{}: no picture (.png, .jpg, .jpeg, .gif) in this folder", path);
   // Beside samples stand a grid and a preview, which are none.
-  const auto is_sample = [](const fs::path& p) { return sample_label(p.stem()).has_value(); };
+  const auto is_sample = [](const fs::path& p) { return parse_sample_name(p.stem()).has_value(); };
   if (std::any_of(files.begin(), files.end(), is_sample))
     std::erase_if(files, [&](const fs::path& p) { return !is_sample(p); });
   return files;
@@ -99,14 +87,30 @@ std::vector<std::int64_t> prefix_labels(const std::vector<fs::path>& files) {
 std::vector<std::int64_t> sample_labels(const std::vector<fs::path>& files) {
   std::vector<std::int64_t> labels;
   for (const fs::path& file : files) {
-    const std::int64_t label = sample_label(file.stem()).value_or(-1);
-    if (label < 0) return {};
-    labels.push_back(label);
+    const std::optional<SampleName> name = parse_sample_name(file.stem());
+    if (!name || name->label < 0) return {};
+    labels.push_back(name->label);
   }
   return labels;
 }
 
 }  // namespace
+
+std::optional<SampleName> parse_sample_name(const std::string& stem) {
+  const auto number = [&](std::size_t begin, std::size_t end) -> std::optional<std::int64_t> {
+    std::int64_t value = 0;
+    const auto [stop, error] = std::from_chars(stem.data() + begin, stem.data() + end, value);
+    if (begin == end || error != std::errc() || stop != stem.data() + end || value < 0)
+      return std::nullopt;
+    return value;
+  };
+  const std::size_t digits = std::min(stem.find("_c"), stem.size());
+  const auto index = number(0, digits);
+  if (!index || digits < 6) return std::nullopt;
+  if (digits == stem.size()) return SampleName{*index, -1};
+  const auto label = number(digits + 2, stem.size());
+  return label ? std::optional(SampleName{*index, *label}) : std::nullopt;
+}
 
 Pictures read_pictures(const std::string& path, NameLabels names, std::int64_t side) {
   TILLER_CHECK(fs::exists(path), "{}: there is no such file or folder", path);

@@ -1,6 +1,7 @@
 #pragma once
 // Pictures that a command takes in, with their labels: --base_samples, --data_dir.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,13 @@ enum class NameLabels : std::uint8_t {
 /// (guided-diffusion's center_crop_arr); with side 0 all must have one size. Throws Error(failed) naming
 /// the file, Error(checkpoint) for an npz that holds something else.
 Pictures read_pictures(const std::string& path, NameLabels names, std::int64_t side = 0);
+
+/// A picture file that `tiller sample` wrote: its index, and its class (-1: none).
+struct SampleName {
+  std::int64_t index = 0, label = -1;
+};
+/// What a file's name without its extension says, if it has the form 000000 or 000000_c207.
+std::optional<SampleName> parse_sample_name(const std::string& stem);
 
 /// Pictures first .. first + n - 1 as the networks see them: f32 [n,H,W,C]. Starts again behind the
 /// last one, as guided-diffusion's loader fills its last batch.

@@ -88,8 +88,8 @@ Denoiser::Denoiser(const UNet& unet, const Classifier* classifier, double scale,
 void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res) {
   n_ = n;
   step_ = diffusion_.steps() - 1;
-  labels_ = labels;
-  low_res_ = low_res;
+  labels_ = labels ? labels.to(device()) : labels;
+  low_res_ = low_res ? low_res.to(device()) : low_res;
   // They depend on no picture: one product over all steps instead of a thin one at each.
   const NoGrad no_recording;
   const bool conditional = unet_.config().num_classes > 0;
@@ -102,9 +102,10 @@ void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res
     y.insert(y.end(), classes.begin(), classes.end());
   }
   const std::int64_t rows = diffusion_.steps() * n;
-  embeddings_ =
-      unet_.embed(Tensor::from(t, {rows}), conditional ? Tensor::from(y, {rows}) : Tensor())
-          .value();
+  embeddings_ = unet_
+                    .embed(Tensor::from(t, {rows}, device()),
+                           conditional ? Tensor::from(y, {rows}, device()) : Tensor())
+                    .value();
 }
 
 Model Denoiser::model() {

@@ -17,8 +17,10 @@ class Denoiser {
   Denoiser(const UNet& unet, const Classifier* classifier, double scale,
            const GaussianDiffusion& diffusion);
 
+  /// Where the networks are, and their inputs must be.
+  Device device() const { return unet_.parameters().all().front().value.device(); }
   /// Starts a batch: labels [N] i64 where the networks take any, low_res [N,h,w,C] for
-  /// super-resolution. Makes the embeddings of all steps at once.
+  /// super-resolution, both on the host. Makes the embeddings of all steps at once.
   void start(std::int64_t n, const Tensor& labels, const Tensor& low_res = {});
   /// The diffusion network.
   Model model();

@@ -35,7 +35,7 @@ Progress::~Progress() { clear(); }
 
 void Progress::clear() {
   if (shown_ == 0) return;
-  fmt::print(stderr, "\r{:{}}\r", "", shown_);
+  std::fputs(fmt::format("\r{:{}}\r", "", shown_).c_str(), stderr);
   std::fflush(stderr);
   shown_ = 0;
 }
@@ -54,10 +54,10 @@ void Progress::update(std::int64_t done, const std::string& what) {
                          rate > 0 ? clock_time(static_cast<double>(total_ - done) / rate) : "?");
   if (!terminal_ || last) {
     clear();
-    fmt::print(stderr, "{}\n", line);
+    std::fputs((line + "\n").c_str(), stderr);
     return;
   }
-  fmt::print(stderr, "\r{:<{}}", line, shown_);
+  std::fputs(fmt::format("\r{:<{}}", line, shown_).c_str(), stderr);
   std::fflush(stderr);
   shown_ = line.size();
 }

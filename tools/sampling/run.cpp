@@ -67,8 +67,12 @@ class Loop {
         run_.labels ? run_.labels(first, n) : std::vector<std::int64_t>();
     denoiser_.start(n, labels.empty() ? Tensor() : Tensor::from(labels, {n}),
                     run_.low_res ? run_.low_res(first, n) : Tensor());
+    const NoiseSource noise = [host = run_.draws->noise(first), device = denoiser_.device()](
+                                  std::int64_t draw, const Shape& shape) {
+      return host(draw, shape).to(device);
+    };
     Sampler sampler(*run_.diffusion, denoiser_.model(), denoiser_.guide(), run_.sampler,
-                    batch_shape(n), run_.draws->noise(first));
+                    batch_shape(n), noise);
     const std::int64_t steps = run_.diffusion->steps();
     for (std::int64_t done = 1; !sampler.done(); ++done) {
       const StepOutput out = sampler.next();

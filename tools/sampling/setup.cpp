@@ -1,6 +1,9 @@
 #include "tools/sampling/setup.h"
 
 #include <algorithm>
+#include <filesystem>
+
+#include "tools/sampling/base_samples.h"
 
 namespace tiller {
 
@@ -118,6 +121,21 @@ std::map<std::string, std::string> resolved_process(const DiffusionConfig& confi
           {"sigma_small", boolean(config.variance == VarianceType::fixed_small)}};
 }
 
+// Pictures of another run would stand among this one's.
+void warn_of_others(const std::string& folder, std::int64_t first_index) {
+  std::error_code ignored;
+  std::int64_t others = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const auto name = parse_sample_name(entry.path().stem());
+    others += entry.path().extension() == ".png" && name && name->index >= first_index ? 1 : 0;
+  }
+  if (others > 0)
+    warn(
+        fmt::format("{} already holds {} pictures from index {} on; those of the same name are "
+                    "replaced, the others stay",
+                    folder, others, first_index));
+}
+
 }  // namespace
 
 RunRecord make_record(const Flags& flags, const SamplingRun& run,
@@ -126,6 +144,7 @@ RunRecord make_record(const Flags& flags, const SamplingRun& run,
   RunRecord record;
   record.folder = flags.get<std::string>("out");
   record.save = parse_save(flags.get<std::string>("save"));
+  if (record.save.png) warn_of_others(record.folder, run.first_index);
   record.picture = run.picture;
   record.first_index = run.first_index;
   record.labelled = static_cast<bool>(run.labels);

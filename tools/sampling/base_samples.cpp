@@ -10,6 +10,7 @@
 
 #include "runtime/files/image.h"
 #include "runtime/files/npz.h"
+#include "tools/data/crop.h"
 #include "tools/pictures/pixels.h"
 
 namespace tiller {
@@ -111,21 +112,26 @@ std::optional<SampleName> parse_sample_name(const std::string& stem) {
   return label ? std::optional(SampleName{*index, *label}) : std::nullopt;
 }
 
-Pictures read_pictures(const std::string& path, NameLabels names) {
+Pictures read_pictures(const std::string& path, NameLabels names, std::int64_t side) {
   TILLER_CHECK(fs::exists(path), "{}: there is no such file or folder", path);
   if (fs::path(path).extension() == ".npz") return read_npz(path);
   const std::vector<fs::path> files = list(path);
   Pictures in;
   for (std::size_t i = 0; i < files.size(); ++i) {
-    const Tensor picture = read_image(files[i]);  // [H,W,3]
+    Tensor picture = read_image(files[i]);  // [H,W,3]
+    if (side > 0 && (picture.dim(0) != side || picture.dim(1) != side)) {
+      picture = center_crop(picture, side);
+      ++in.cropped;
+    }
     if (!in.pixels)
       in.pixels = Tensor::empty(
           {static_cast<std::int64_t>(files.size()), picture.dim(0), picture.dim(1), picture.dim(2)},
           DType::u8);
     TILLER_CHECK(picture.dim(0) == in.pixels.dim(1) && picture.dim(1) == in.pixels.dim(2),
-                 "{} has {}x{} pixels, {} has {}x{}: all must have one size", files[i].string(),
-                 picture.dim(1), picture.dim(0), files[0].string(), in.pixels.dim(2),
-                 in.pixels.dim(1));
+                 "{} has {}x{} pixels, {} has {}x{}: all must have one size, or be cropped to one "
+                 "(nll --image_size, upsample --small_size)",
+                 files[i].string(), picture.dim(1), picture.dim(0), files[0].string(),
+                 in.pixels.dim(2), in.pixels.dim(1));
     std::memcpy(in.pixels.data<std::uint8_t>() + static_cast<std::int64_t>(i) * picture.numel(),
                 picture.data<std::uint8_t>(), picture.bytes());
   }

@@ -105,6 +105,8 @@ __device__ __forceinline__ float rounded(DType dtype, float value) {
 
 /// The work of a launch over `count` elements: block i takes every gridDim.x-th run of blockDim.x
 /// elements, and each thread about kPerThread of them, so that several loads are in flight.
+/// Kernels say __launch_bounds__(kThreads, 2): left to itself, ptxas spills a few registers to fit
+/// more blocks than these loops need.
 inline constexpr int kThreads = 256, kPerThread = 4;
 
 inline dim3 blocks_for(std::int64_t count, int per_thread = kPerThread) {

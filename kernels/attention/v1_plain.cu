@@ -57,7 +57,7 @@ __device__ __forceinline__ float dot(Array<float, kSize>& a, const View& b, std:
   return sum;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     attention_fwd_kernel(const AttentionFwdParams __grid_constant__ a) {
   auto& s = shared<Storage>();
   const AttentionShape& z = a.z;
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // delta = do . o, a thread per query and head.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     attention_delta_kernel(const AttentionBwdParams __grid_constant__ a) {
   const AttentionShape& z = a.z;
   const std::int64_t count = std::int64_t{z.samples} * z.heads * z.queries;
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // dq of the block's token; zero for a token that asked nothing.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     attention_dq_kernel(const AttentionBwdParams __grid_constant__ a) {
   auto& s = shared<Storage>();
   const AttentionShape& z = a.z;
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // dk and dv of the block's token, whose k and v stand in s.q and s.d_o.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     attention_dkv_kernel(const AttentionBwdParams __grid_constant__ a) {
   auto& s = shared<Storage>();
   const AttentionShape& z = a.z;

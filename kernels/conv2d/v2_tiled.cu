@@ -16,15 +16,15 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     conv2d_fwd_tiled_kernel(const Conv2dFwdParams __grid_constant__ p) {
   tiled_product(ConvFwdProblem(p));
 }
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     conv2d_dgrad_tiled_kernel(const Conv2dDgradParams __grid_constant__ p) {
   tiled_product(ConvDgradProblem(p));
 }
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     conv2d_wgrad_tiled_kernel(const Conv2dWgradParams __grid_constant__ p) {
   tiled_product(ConvWgradProblem(p));
 }

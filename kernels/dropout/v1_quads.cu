@@ -16,7 +16,7 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     dropout_kernel(const DropoutParams __grid_constant__ p) {
   const std::int64_t quads = (p.per_entry + 3) / 4;
   for (std::int64_t i = first_element(); i < p.entries * quads; i += next_element()) {

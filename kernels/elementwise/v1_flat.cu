@@ -69,7 +69,7 @@ __device__ __forceinline__ float apply(BinaryKind kind, float a, float b) {
   return a;
 }
 
-__global__ void __launch_bounds__(kThreads) unary_kernel(const UnaryParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads, 2) unary_kernel(const UnaryParams __grid_constant__ p) {
   const std::int64_t count = numel(p.x);
   for (std::int64_t i = first_element(); i < count; i += next_element())
     store(p.y, i, apply(p.kind, load(p.x, i), p.a, p.b));
@@ -77,14 +77,14 @@ __global__ void __launch_bounds__(kThreads) unary_kernel(const UnaryParams __gri
 
 // The same bytes in another place: integers and f64 pass unharmed.
 template <class Word>
-__global__ void __launch_bounds__(kThreads) copy_kernel(const UnaryParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads, 2) copy_kernel(const UnaryParams __grid_constant__ p) {
   const std::int64_t count = numel(p.x);
   for (std::int64_t i = first_element(); i < count; i += next_element())
     static_cast<Word*>(p.y.data)[offset_of(p.y, i)] =
         static_cast<const Word*>(p.x.data)[offset_of(p.x, i)];
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     silu_bwd_kernel(const SiluBwdParams __grid_constant__ p) {
   const std::int64_t count = numel(p.x);
   for (std::int64_t i = first_element(); i < count; i += next_element()) {
@@ -94,7 +94,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads) binary_kernel(const BinaryParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads, 2)
+    binary_kernel(const BinaryParams __grid_constant__ p) {
   const std::int64_t count = numel(p.a);
   for (std::int64_t i = first_element(); i < count; i += next_element()) {
     std::int64_t j = i;  // the element of b that a[i] meets
@@ -106,7 +107,7 @@ __global__ void __launch_bounds__(kThreads) binary_kernel(const BinaryParams __g
   }
 }
 
-__global__ void __launch_bounds__(kThreads) where_kernel(const WhereParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads, 2) where_kernel(const WhereParams __grid_constant__ p) {
   const std::int64_t count = numel(p.a);
   for (std::int64_t i = first_element(); i < count; i += next_element())
     store(p.y, i, load(p.mask, i / p.per_mask) > 0.0f ? load(p.a, i) : load(p.b, i));

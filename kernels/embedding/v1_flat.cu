@@ -17,7 +17,7 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     embedding_fwd_kernel(const EmbeddingFwdParams __grid_constant__ p) {
   const std::int64_t count = numel(p.y);
   for (std::int64_t i = first_element(); i < count; i += next_element()) {
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     embedding_bwd_kernel(const EmbeddingBwdParams __grid_constant__ p) {
   const std::int64_t count = numel(p.dtable);
   for (std::int64_t i = first_element(); i < count; i += next_element()) {
@@ -53,7 +53,7 @@ __device__ __forceinline__ float frequency_exp(float x) {
   return ldexpf(1.0f + fmaf(r * r, q, r), static_cast<int>(n));
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     timestep_embedding_kernel(const TimestepEmbeddingParams __grid_constant__ p) {
   const std::int64_t dim = p.y.cols, half = dim / 2;
   const std::int64_t count = numel(p.y);

@@ -155,7 +155,7 @@ __device__ __forceinline__ void mma_write(const MmaParams& p, int m, int n, floa
 }
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads) mma_kernel(const MmaParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads, 1) mma_kernel(const MmaParams __grid_constant__ p) {
   constexpr int kStep = MmaStorage<T, kWidth>::kStep;
   constexpr int kWarpsN = kWidth >= 128 ? 4 : 2, kWarpsM = 8 / kWarpsN;
   constexpr int kWarpM = kMmaRows / kWarpsM, kWarpN = kWidth / kWarpsN;

@@ -17,7 +17,7 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     weight_form_kernel(const WeightParams __grid_constant__ p) {
   const std::int64_t count = std::int64_t{p.k} * p.r * p.s * p.c;
   for (std::int64_t i = first_element(); i < count; i += next_element()) {

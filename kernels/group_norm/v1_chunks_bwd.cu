@@ -18,7 +18,7 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     group_sums_kernel(const GroupNormBwdParams __grid_constant__ p) {
   auto& s = shared<PairStorage>();
   const GroupNormInput& in = p.in;
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(32)
   p.means[2 * (n * in.groups + g) + 1] = sum2 / count;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     group_parameters_kernel(const GroupNormBwdParams __grid_constant__ p) {
   const GroupNormInput& in = p.in;
   for (std::int64_t c = first_element(); c < in.channels; c += next_element()) {
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     group_dx_kernel(const GroupNormBwdParams __grid_constant__ p) {
   const GroupNormInput& in = p.in;
   const std::int64_t size = in.channels / in.groups;

@@ -83,7 +83,7 @@ __device__ __forceinline__ Moments join_chunks(const float* partial, std::int64_
   return all;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     group_moments_kernel(const GroupNormFwdParams __grid_constant__ p) {
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kColumns + threadIdx.x % kColumns;
   const bool ready = c < p.in.c0 ? p.stats0.data != nullptr : p.stats1.data != nullptr;
@@ -134,7 +134,7 @@ __device__ __forceinline__ float activated(const GroupNormInput& in, const Affin
   return in.silu ? z / (1.0f + expf(-z)) : z;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     group_apply_kernel(const GroupNormFwdParams __grid_constant__ p) {
   const GroupNormInput& in = p.in;
   const std::int64_t out_pixels = in.pool ? in.pixels / 4 : in.pixels;
@@ -159,13 +159,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     channel_moments_kernel(const MomentsParams __grid_constant__ p) {
   chunk_moments(shared<PairStorage>(), p.x.cols, p.pixels, false, p.partial,
                 [&](std::int64_t row, std::int64_t channel) { return load(p.x, row, channel); });
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     channel_join_kernel(const MomentsParams __grid_constant__ p) {
   for (std::int64_t i = first_element(); i < p.samples * p.x.cols; i += next_element()) {
     const std::int64_t n = i / p.x.cols, c = i - n * p.x.cols;

@@ -15,15 +15,15 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     linear_fwd_naive_kernel(const LinearFwdParams __grid_constant__ p) {
   naive_product(LinearFwdProblem(p));
 }
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     linear_dgrad_naive_kernel(const LinearDgradParams __grid_constant__ p) {
   naive_product(LinearDgradProblem(p));
 }
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     linear_wgrad_naive_kernel(const LinearWgradParams __grid_constant__ p) {
   naive_product(LinearWgradProblem(p));
 }

@@ -15,15 +15,15 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     linear_fwd_tiled_kernel(const LinearFwdParams __grid_constant__ p) {
   tiled_product(LinearFwdProblem(p));
 }
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     linear_dgrad_tiled_kernel(const LinearDgradParams __grid_constant__ p) {
   tiled_product(LinearDgradProblem(p));
 }
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     linear_wgrad_tiled_kernel(const LinearWgradParams __grid_constant__ p) {
   tiled_product(LinearWgradProblem(p));
 }

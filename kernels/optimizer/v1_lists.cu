@@ -44,7 +44,7 @@ unsigned blocks_of(const TensorList<kOperands>& list) {
   return list.first_block[list.tensors];
 }
 
-__global__ void __launch_bounds__(kThreads) adamw_kernel(const AdamWParams __grid_constant__ a) {
+__global__ void __launch_bounds__(kThreads, 2) adamw_kernel(const AdamWParams __grid_constant__ a) {
   const Piece piece = own_piece(a.list);
   auto* p = static_cast<float*>(a.list.data[0][piece.tensor]);
   const auto* grad = static_cast<const float*>(a.list.data[1][piece.tensor]);
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(const AdamWParams __gri
   }
 }
 
-__global__ void __launch_bounds__(kThreads) ema_kernel(const EmaParams __grid_constant__ a) {
+__global__ void __launch_bounds__(kThreads, 2) ema_kernel(const EmaParams __grid_constant__ a) {
   const Piece piece = own_piece(a.list);
   auto* ema = static_cast<float*>(a.list.data[0][piece.tensor]);
   const auto* p = static_cast<const float*>(a.list.data[1][piece.tensor]);
@@ -72,7 +72,7 @@ __device__ __forceinline__ View vector_of(void* data, std::int64_t count, DType 
   return {data, 1, count, count, dtype};
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     scale_all_kernel(const ScaleAllParams __grid_constant__ a) {
   const Piece piece = own_piece(a.list);
   const View x = vector_of(a.list.data[0][piece.tensor], a.list.count[piece.tensor], a.dtype);
@@ -80,7 +80,8 @@ __global__ void __launch_bounds__(kThreads)
     store(x, i, load(x, i) * a.scale);
 }
 
-__global__ void __launch_bounds__(kThreads) norm_sums_kernel(const NormParams __grid_constant__ a) {
+__global__ void __launch_bounds__(kThreads, 2)
+    norm_sums_kernel(const NormParams __grid_constant__ a) {
   struct Storage {
     BlockStorage<double> sum;
     BlockStorage<int> flag;
@@ -104,7 +105,7 @@ __global__ void __launch_bounds__(kThreads) norm_sums_kernel(const NormParams __
   a.flags[a.first_sum + blockIdx.x] = flag;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     norm_join_kernel(const NormJoinParams __grid_constant__ a) {
   struct Storage {
     BlockStorage<double> sum;

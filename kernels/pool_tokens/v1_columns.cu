@@ -17,7 +17,7 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     pool_tokens_fwd_kernel(const PoolTokensFwdParams __grid_constant__ p) {
   const std::int64_t channels = p.x.cols;
   for (std::int64_t i = first_element(); i < p.samples * channels; i += next_element()) {
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     pool_tokens_dx_kernel(const PoolTokensBwdParams __grid_constant__ p) {
   const std::int64_t channels = p.dy.cols;
   for (std::int64_t i = first_element(); i < p.samples * p.tokens * channels; i += next_element()) {
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     pool_tokens_dpos_kernel(const PoolTokensBwdParams __grid_constant__ p) {
   const std::int64_t channels = p.dy.cols;
   for (std::int64_t i = first_element(); i < (1 + p.tokens) * channels; i += next_element()) {

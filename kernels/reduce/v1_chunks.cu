@@ -38,7 +38,7 @@ __device__ __forceinline__ float identity(ReduceKind kind) {
   return kind == ReduceKind::max ? -INFINITY : 0.0f;
 }
 
-__global__ void __launch_bounds__(kThreads) line_kernel(const ReduceParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads, 2) line_kernel(const ReduceParams __grid_constant__ p) {
   auto& s = shared<BlockStorage<float>>();
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kLine;
   const std::int64_t end = begin + kLine < p.summed ? begin + kLine : p.summed;
@@ -56,7 +56,7 @@ struct TallStorage {
   Array<float, kColumns * kRows> part;
 };
 
-__global__ void __launch_bounds__(kThreads) tall_kernel(const ReduceParams __grid_constant__ p) {
+__global__ void __launch_bounds__(kThreads, 2) tall_kernel(const ReduceParams __grid_constant__ p) {
   auto& s = shared<TallStorage>();
   const int lane = static_cast<int>(threadIdx.x % kColumns),
             own = static_cast<int>(threadIdx.x / kColumns);
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads) tall_kernel(const ReduceParams __gri
   p.partial[(o * gridDim.y + blockIdx.y) * p.inner + column] = sum;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     join_chunks_kernel(const ReduceParams __grid_constant__ p) {
   const std::int64_t chunks =
       p.inner == 1 ? (p.summed + kLine - 1) / kLine : (p.summed + kTall - 1) / kTall;
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     broadcast_to_kernel(const BroadcastToParams __grid_constant__ p) {
   const std::int64_t count = numel(p.y);
   for (std::int64_t i = first_element(); i < count; i += next_element()) {

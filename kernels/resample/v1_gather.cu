@@ -69,7 +69,7 @@ __device__ __forceinline__ void outputs_of(ResampleKind kind, int in, int out, i
   last = last > out - 1 ? out - 1 : last;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     resample_fwd_kernel(const ResampleParams __grid_constant__ p) {
   const std::int64_t count = numel(p.y);
   const auto h = static_cast<int>(p.h), w = static_cast<int>(p.w);
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     resample_bwd_kernel(const ResampleParams __grid_constant__ p) {
   const std::int64_t count = numel(p.x);
   const auto h = static_cast<int>(p.h), w = static_cast<int>(p.w);

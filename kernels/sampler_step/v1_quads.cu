@@ -84,7 +84,7 @@ __device__ __forceinline__ float ddim(const SamplerStepParams& p, const StepScal
   return y;
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     sampler_step_kernel(const SamplerStepParams __grid_constant__ p) {
   const StepState state = *p.state;
   device_check(state.step >= 0 && state.step < p.steps,

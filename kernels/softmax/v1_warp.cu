@@ -41,7 +41,7 @@ __device__ __forceinline__ Normaliser normaliser(const View& x, std::int64_t row
   return {largest, warp_sum(sum)};
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     softmax_fwd_kernel(const SoftmaxFwdParams __grid_constant__ p) {
   const std::int64_t row = own_row();
   if (row >= p.x.rows) return;  // the whole warp
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     softmax_bwd_kernel(const SoftmaxBwdParams __grid_constant__ p) {
   const std::int64_t row = own_row();
   if (row >= p.y.rows) return;
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     cross_entropy_fwd_kernel(const CrossEntropyFwdParams __grid_constant__ p) {
   const std::int64_t row = own_row();
   if (row >= p.logits.rows) return;
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
   if (lane == 0) p.loss[row] = (n.largest + logf(n.sum)) - load(p.logits, row, p.labels[row]);
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     cross_entropy_bwd_kernel(const CrossEntropyBwdParams __grid_constant__ p) {
   const std::int64_t row = own_row();
   if (row >= p.logits.rows) return;

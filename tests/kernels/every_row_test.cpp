@@ -15,16 +15,25 @@ bool whole_suite() {
   return suite.test_to_run_count() == suite.total_test_count() && suite.Passed();
 }
 
+// The CPU's rows, and simt's, which are every CUDA row.
+std::vector<RowInfo> rows_of(const OpBase& op) {
+  std::vector<RowInfo> rows = op.row_table(DeviceType::cpu);
+  const std::vector<RowInfo> simt = op.row_table(DeviceType::simt);
+  rows.insert(rows.end(), simt.begin(), simt.end());
+  return rows;
+}
+
 class EveryRowRan final : public testing::Environment {
  public:
   void TearDown() override {
     if (!whole_suite()) return;
     for (const OpBase* op : all_ops())
-      for (const RowInfo& row : op->row_table(DeviceType::cpu)) {
+      for (const RowInfo& row : rows_of(*op)) {
         const bool other_processor =
             std::string_view(row.name).ends_with("avx512") && !Avx512::available();
         if (row.kind == RowKind::peer || other_processor) continue;
-        EXPECT_GT(row.calls, 0u) << op->name << ":" << row.name << " was run by no test";
+        EXPECT_GT(row.calls, 0u) << name(row.device) << " " << op->name << ":" << row.name
+                                 << " was run by no test";
       }
   }
 };

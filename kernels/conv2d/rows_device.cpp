@@ -148,18 +148,42 @@ Row<Conv2dDgradArgs> mma_dgrad_row(const char* name) {
 
 template <>
 std::span<const Row<Conv2dFwdArgs>> rows_on<Conv2dFwdArgs, kDeviceType>() {
-  static const Row<Conv2dFwdArgs> rows[] = {{"v1_naive", kDeviceType, Math::f32, RowKind::study,
-                                             supports, fwd_workspace, run_fwd<conv2d_fwd_v1>},
-                                            {"v2_tiled", kDeviceType, Math::f32, RowKind::fast,
-                                             supports, fwd_workspace, run_fwd<conv2d_fwd_v2>}};
+  static const Row<Conv2dFwdArgs> rows[] = {
+      {"v1_naive", kDeviceType, Math::f32, RowKind::study, supports, fwd_workspace,
+       run_fwd<conv2d_fwd_v1>},
+      {"v2_tiled", kDeviceType, Math::f32, RowKind::fast, supports, fwd_workspace,
+       run_fwd<conv2d_fwd_v2>},
+      mma_fwd_row<64, Math::tf32>("v3_mma_tf32@128x64"),
+      mma_fwd_row<128, Math::tf32>("v3_mma_tf32@128x128"),
+      mma_fwd_row<96, Math::tf32>("v3_mma_tf32@128x96"),
+      mma_fwd_row<192, Math::tf32>("v3_mma_tf32@128x192"),
+      mma_fwd_row<256, Math::tf32>("v3_mma_tf32@128x256"),
+      mma_fwd_row<64, Math::half>("v3_mma@128x64"),
+      mma_fwd_row<128, Math::half>("v3_mma@128x128"),
+      mma_fwd_row<96, Math::half>("v3_mma@128x96"),
+      mma_fwd_row<192, Math::half>("v3_mma@128x192"),
+      mma_fwd_row<256, Math::half>("v3_mma@128x256"),
+  };
   return rows;
 }
 template <>
 std::span<const Row<Conv2dDgradArgs>> rows_on<Conv2dDgradArgs, kDeviceType>() {
-  static const Row<Conv2dDgradArgs> rows[] = {{"v1_naive", kDeviceType, Math::f32, RowKind::study,
-                                               supports, nullptr, run_dgrad<conv2d_dgrad_v1>},
-                                              {"v2_tiled", kDeviceType, Math::f32, RowKind::fast,
-                                               supports, nullptr, run_dgrad<conv2d_dgrad_v2>}};
+  static const Row<Conv2dDgradArgs> rows[] = {
+      {"v1_naive", kDeviceType, Math::f32, RowKind::study, supports, nullptr,
+       run_dgrad<conv2d_dgrad_v1>},
+      {"v2_tiled", kDeviceType, Math::f32, RowKind::fast, supports, nullptr,
+       run_dgrad<conv2d_dgrad_v2>},
+      mma_dgrad_row<64, Math::tf32>("v3_mma_tf32@128x64"),
+      mma_dgrad_row<128, Math::tf32>("v3_mma_tf32@128x128"),
+      mma_dgrad_row<96, Math::tf32>("v3_mma_tf32@128x96"),
+      mma_dgrad_row<192, Math::tf32>("v3_mma_tf32@128x192"),
+      mma_dgrad_row<256, Math::tf32>("v3_mma_tf32@128x256"),
+      mma_dgrad_row<64, Math::half>("v3_mma@128x64"),
+      mma_dgrad_row<128, Math::half>("v3_mma@128x128"),
+      mma_dgrad_row<96, Math::half>("v3_mma@128x96"),
+      mma_dgrad_row<192, Math::half>("v3_mma@128x192"),
+      mma_dgrad_row<256, Math::half>("v3_mma@128x256"),
+  };
   return rows;
 }
 template <>

@@ -17,10 +17,12 @@ inline bool in_vectors(const Tensor& t) {
   return !t || (t.aligned(16) && static_cast<std::size_t>(t.cols()) * size_of(t.dtype()) % 16 == 0);
 }
 
-/// Wide tiles serve channels that they divide; 64 and 128 serve any.
+/// Wide tiles serve channels that they divide; 64 serves any number, 128 any that is larger. So the
+/// last row that serves a call wastes least.
 template <int kWidth>
 bool mma_width(std::int64_t channels) {
-  return kWidth == 64 || kWidth == 128 || channels % kWidth == 0;
+  if (kWidth == 64) return true;
+  return kWidth == 128 ? channels > 64 : channels % kWidth == 0;
 }
 
 /// The weight [K,R,S,C] in the dtype of the activations, flipped for the data gradient. Kept with

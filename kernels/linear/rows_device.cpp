@@ -96,10 +96,22 @@ Row<LinearDgradArgs> mma_dgrad_row(const char* name) {
 
 template <>
 std::span<const Row<LinearFwdArgs>> rows_on<LinearFwdArgs, kDeviceType>() {
-  static const Row<LinearFwdArgs> rows[] = {{"v1_naive", kDeviceType, Math::f32, RowKind::study,
-                                             fwd_supports, nullptr, run_fwd<linear_fwd_v1>},
-                                            {"v2_tiled", kDeviceType, Math::f32, RowKind::fast,
-                                             fwd_supports, nullptr, run_fwd<linear_fwd_v2>}};
+  static const Row<LinearFwdArgs> rows[] = {
+      {"v1_naive", kDeviceType, Math::f32, RowKind::study, fwd_supports, nullptr,
+       run_fwd<linear_fwd_v1>},
+      {"v2_tiled", kDeviceType, Math::f32, RowKind::fast, fwd_supports, nullptr,
+       run_fwd<linear_fwd_v2>},
+      mma_fwd_row<64, Math::tf32>("v3_mma_tf32@128x64"),
+      mma_fwd_row<128, Math::tf32>("v3_mma_tf32@128x128"),
+      mma_fwd_row<96, Math::tf32>("v3_mma_tf32@128x96"),
+      mma_fwd_row<192, Math::tf32>("v3_mma_tf32@128x192"),
+      mma_fwd_row<256, Math::tf32>("v3_mma_tf32@128x256"),
+      mma_fwd_row<64, Math::half>("v3_mma@128x64"),
+      mma_fwd_row<128, Math::half>("v3_mma@128x128"),
+      mma_fwd_row<96, Math::half>("v3_mma@128x96"),
+      mma_fwd_row<192, Math::half>("v3_mma@128x192"),
+      mma_fwd_row<256, Math::half>("v3_mma@128x256"),
+  };
   return rows;
 }
 template <>

@@ -73,7 +73,7 @@ void expect_rows_agree(const Op<Args>& op, const Make& make, const Collect& coll
     const int rows = for_each_row(op, make(dtype, dtype), [&](const Row<Args>& row) {
       Outputs first;
       for (int variation = 0; variation < kVariations; ++variation) {
-        if (variation > 0 && !varies(row.device, row.kind, dtype)) break;
+        if (variation > 0 && !varies(row.device, row.kind, dtype, variation)) break;
         const VariationGuard guard(row.device, variation);
         const Outputs got = outputs_of<Args>(op, make, collect, dtype, dtype);
         if (variation == 0) first = got;

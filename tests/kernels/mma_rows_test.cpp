@@ -67,7 +67,7 @@ TEST(MmaRows, ConvolutionsOfEveryWidth) {
       EXPECT_GE(expect_math(
                     conv2d_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.y; },
                     e.least, e.most),
-                2);
+                c.k > 64 ? 2 : 1);
       const bool flat = c.geometry.stride == 1 && !c.geometry.up2x;
       EXPECT_GE(expect_math(
                     conv2d_dgrad, e.math, make.dgrad(), exact.dgrad(),

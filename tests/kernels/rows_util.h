@@ -54,7 +54,7 @@ void expect_rows(const Op<Args>& op, DType dtype, double factor, const Make& mak
   const int rows = for_each_row(op, args, [&](const Row<Args>& row) {
     std::vector<std::vector<double>> first;
     for (int variation = 0; variation < kVariations; ++variation) {
-      if (variation > 0 && !varies(row.device, row.kind, dtype)) break;
+      if (variation > 0 && !varies(row.device, row.kind, dtype, variation)) break;
       const VariationGuard guard(row.device, variation);
       for (const Tensor& t : outputs(args))
         if (t) poison(t);

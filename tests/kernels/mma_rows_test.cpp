@@ -44,6 +44,7 @@ const std::vector<ConvCase>& wide_cases() {
       {"k96_down", 1, 8, 6, 8, 0, 96, 3, down},
       {"k256_one", 2, 9, 8, 40, 0, 256, 1, one, false},
       {"c96", 1, 5, 6, 96, 0, 64, 3, same},
+      {"c192", 1, 4, 5, 192, 0, 16, 3, same},
       {"c192_c64", 1, 4, 4, 192, 64, 16, 3, same},
   };
   return cases;

@@ -74,9 +74,11 @@ class Plan {
 
  private:
   // Copying x into strips costs one pass over it, which enough panels pay back.
+  static constexpr std::int64_t kMinPanels = 16;
   bool strips() const {
     return p_.x.dtype() == DType::f32 && !p_.silu && !gemm_.narrow &&
-           p_.x.cols() % kStripElements == 0 && gemm_.image_rows > 1 && gemm_.panels() >= 4;
+           p_.x.cols() % kStripElements == 0 && gemm_.image_rows > 1 &&
+           gemm_.panels() >= kMinPanels;
   }
 
   const Problem& p_;

@@ -17,7 +17,8 @@ using testing::error_of;
 using ::testing::HasSubstr;
 using Values = std::vector<float>;
 
-// Pictures of 6x4 pixels in two channels: the first tells which picture it is, the second the pixel.
+// Pictures of 6x4 pixels in two channels: the first tells which picture it is, the second the
+// pixel.
 class Numbered final : public Dataset {
  public:
   explicit Numbered(std::int64_t size, std::set<std::int64_t> broken = {}, bool classes = true)

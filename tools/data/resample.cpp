@@ -1,7 +1,8 @@
-// PIL computes the weights in double, rounds them to integers, and adds 8-bit pixels times weights in
-// integers, first along the rows, then along the columns with 8 bits in between. Every rounding is part
-// of the result, so this file is compiled without contraction to fused multiply-adds.
-// Source: Pillow 11, src/libImaging/Resample.c (Pillow 13 takes the columns first where that is cheaper).
+// PIL computes the weights in double, rounds them to integers, and adds 8-bit pixels times weights
+// in integers, first along the rows, then along the columns with 8 bits in between. Every rounding
+// is part of the result, so this file is compiled without contraction to fused multiply-adds.
+// Source: Pillow 11, src/libImaging/Resample.c (Pillow 13 takes the columns first where that is
+// cheaper).
 #include "tools/data/resample.h"
 
 #include <algorithm>
@@ -115,7 +116,8 @@ Tensor resample(const Tensor& picture, std::int64_t height, std::int64_t width, 
   const std::int64_t channels = source.dim(2);
   const auto* pixels = source.data<std::uint8_t>();
 
-  // An axis whose size stays is left alone. Else only the rows that the window is made of are narrowed.
+  // An axis whose size stays is left alone. Else only the rows that the window is made of are
+  // narrowed.
   const bool same_height = source.dim(0) == height;
   Taps down;
   std::int64_t first = window.top, last = window.top + window.height;

@@ -1,8 +1,9 @@
-// Every flag: guided-diffusion's by its names and defaults (script_util.py and the scripts), and
-// ours.
+// guided-diffusion's flags by its names and defaults (script_util.py and the scripts); those that only
+// Tiller has are in own_flags.cpp.
 #include <algorithm>
 #include <array>
 
+#include "tools/flags/own_flags.h"
 #include "tools/flags/spec.h"
 
 namespace tiller {
@@ -395,173 +396,26 @@ constexpr auto kTable = std::to_array<FlagSpec>({
      .group = training,
      .help = "checkpoint to go on from (modelNNNNNN.pt)",
      .value_name = "FILE"},
-
-    // What is Tiller's own.
-    {.name = "batch_size",
-     .type = integer,
-     .fallback = "1",
-     .group = run,
-     .help = "pictures at a time",
-     .low = 1},
-    {.name = "device",
-     .fallback = "cpu",
-     .group = run,
-     .help = "where to compute: cpu, cuda, cuda:1, simt, meta",
-     .value_name = "DEVICE"},
-    {.name = "threads",
-     .type = integer,
-     .fallback = "0",
-     .group = run,
-     .help = "threads on the CPU; 0: TILLER_THREADS, or every core",
-     .low = 0},
-    {.name = "kernel",
-     .group = run,
-     .help = "force rows of kernels: conv2d_fwd:v1_naive,linear_fwd:reference"},
-    {.name = "seed",
-     .type = integer,
-     .fallback = "0",
-     .group = run,
-     .help = "seed of the random numbers",
-     .low = 0},
-    {.name = "out", .group = run, .help = "where the results go", .value_name = "PATH"},
-    {.name = "steps",
-     .type = integer,
-     .fallback = "800",
-     .group = run,
-     .help = "training steps of the UNet; the classifiers take a quarter as many",
-     .low = 1},
-    {.name = "minutes",
-     .type = real,
-     .fallback = "4",
-     .group = run,
-     .help = "train no longer than this, however slow the machine",
-     .low = 0},
-    {.name = "reference",
-     .group = run,
-     .help = "npz of x, t, optional y and low_res, and out, or logits and grad (NCHW)",
-     .value_name = "FILE"},
-    {.name = "activations",
-     .group = run,
-     .help = "npz of every block's output: names the first block that diverges",
-     .value_name = "FILE"},
-    {.name = "tolerance",
-     .type = real,
-     .fallback = "1e-4",
-     .group = run,
-     .help = "largest relative L2 error that passes",
-     .low = 0},
-    {.name = "dtype",
-     .fallback = "keep",
-     .group = run,
-     .help = "dtype of the floating-point tensors written",
-     .choices = "keep|f32|f16|bf16"},
-    {.name = "dot",
-     .type = boolean,
-     .fallback = "False",
-     .group = run,
-     .help = "print the graph for Graphviz"},
-    {.name = "parameters",
-     .type = boolean,
-     .fallback = "False",
-     .group = run,
-     .help = "gradients of the parameters too, as in training, not of the picture alone"},
-    {.name = "network",
-     .fallback = "all",
-     .group = run,
-     .help = "which tiny networks are checked besides the operations",
-     .choices = "unet|classifier|all|none"},
-    {.name = "rows",
-     .type = boolean,
-     .fallback = "False",
-     .group = run,
-     .help = "list every implementation of every operation"},
-    {.name = "tensors",
-     .type = boolean,
-     .fallback = "False",
-     .group = run,
-     .help = "list every tensor, not a summary"},
-    {.name = "published",
-     .group = run,
-     .help = "a published architecture with random weights: 64x64_diffusion, 64x64_classifier, ...",
-     .value_name = "NAME"},
-    {.name = "repeat",
-     .type = integer,
-     .fallback = "5",
-     .group = run,
-     .help = "how often the network is run, behind one run that warms up",
-     .low = 1},
-    {.name = "steps",
-     .group = run,
-     .help = "the steps that count, from 0: 2:5 is the third to the fifth; empty: everything",
-     .value_name = "A:B"},
-    {.name = "by",
-     .fallback = "kernel",
-     .group = run,
-     .help = "what the table's rows are",
-     .choices = "kernel|module|shape|phase"},
-    {.name = "depth",
-     .type = integer,
-     .fallback = "2",
-     .group = run,
-     .help = "how many parts of a module's path count (input_blocks.4 is two)",
-     .low = 1},
-    {.name = "top",
-     .type = integer,
-     .fallback = "20",
-     .group = run,
-     .help = "rows of the table that are printed",
-     .low = 1},
-    {.name = "csv",
-     .type = boolean,
-     .fallback = "False",
-     .group = run,
-     .help = "print the table as CSV on standard output"},
-    {.name = "trace",
-     .group = run,
-     .help = "also write a trace for Perfetto or chrome://tracing",
-     .value_name = "FILE"},
-    {.name = "compare",
-     .group = run,
-     .help = "profile written earlier by --out, to compare with AFTER",
-     .value_name = "BEFORE"},
-    {.name = "keys",
-     .group = run,
-     .help = "what is drawn: columns of progress.csv, or loss for all that is loss, with commas "
-             "between; empty: everything",
-     .value_name = "LIST"},
-    {.name = "x",
-     .fallback = "step",
-     .group = run,
-     .help = "the horizontal axis",
-     .choices = "step|samples"},
-    {.name = "smooth",
-     .type = real,
-     .fallback = "0",
-     .group = run,
-     .help = "average each curve, this much of it from what came before (0.9); the numbers "
-             "themselves stay behind it, paler",
-     .low = 0,
-     .high = 0.9999},
-    {.name = "log_y",
-     .type = boolean,
-     .fallback = "False",
-     .group = run,
-     .help = "logarithmic vertical axes"},
-    {.name = "json",
-     .type = boolean,
-     .fallback = "False",
-     .group = run,
-     .help = "print JSON on standard output"},
 });
+
+// One list for everybody else. Filled once and never moved: specifications point into it.
+const std::vector<FlagSpec>& all() {
+  static const std::vector<FlagSpec> table = [] {
+    std::vector<FlagSpec> flags(kTable.begin(), kTable.end());
+    flags.insert(flags.end(), own_flags().begin(), own_flags().end());
+    return flags;
+  }();
+  return table;
+}
 
 }  // namespace
 
-std::span<const FlagSpec> flag_table() { return kTable; }
+std::span<const FlagSpec> flag_table() { return all(); }
 
 const FlagSpec* find_flag(std::string_view name) {
   const auto found =
-      std::find_if(kTable.begin(), kTable.end(), [&](const FlagSpec& f) { return f.name == name; });
-  return found == kTable.end() ? nullptr : &*found;
+      std::find_if(all().begin(), all().end(), [&](const FlagSpec& f) { return f.name == name; });
+  return found == all().end() ? nullptr : &*found;
 }
 
 }  // namespace tiller

@@ -52,8 +52,10 @@ Taps make_taps(std::int64_t from, std::int64_t to, std::int64_t begin, std::int6
   std::vector<double> exact(static_cast<std::size_t>(taps.stride));
   for (std::int64_t i = begin; i < end; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
-    const auto first = std::max<std::int64_t>(static_cast<std::int64_t>(center - reach + 0.5), 0);
-    const auto last = std::min(static_cast<std::int64_t>(center + reach + 0.5), from);
+    const double left = center - reach + 0.5,
+                 right = center + reach + 0.5;  // truncated, as PIL does
+    const auto first = std::max<std::int64_t>(static_cast<std::int64_t>(left), 0);
+    const auto last = std::min(static_cast<std::int64_t>(right), from);
     double sum = 0;
     for (std::int64_t k = 0; k < last - first; ++k) {
       const double x = (static_cast<double>(k + first) - center + 0.5) * (1.0 / stretch);

@@ -66,8 +66,8 @@ std::string x_key(const ProgressLog& run, const std::string& asked) {
   return "row";
 }
 
-// A curve of one key. Where a run was resumed from an earlier step, x goes back: what had been logged
-// from there on was done again, and the later numbers count.
+// A curve of one key. Where a run was resumed from an earlier step, x goes back: what had been
+// logged from there on was done again, and the later numbers count.
 Series series_of(const ProgressLog& run, const std::string& key, const std::string& x_asked) {
   const std::vector<double>& y = *find(run, key);
   const std::vector<double>* x = find(run, x_key(run, x_asked));

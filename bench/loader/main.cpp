@@ -16,8 +16,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Decoded, cropped at random, mirrored, made into batches of 64, behind one epoch or half the time that
-// warms up (and fills the cache, where there is one).
+// Decoded, cropped at random, mirrored, made into batches of 64, behind one epoch or half the time
+// that warms up (and fills the cache, where there is one).
 double pictures_per_second(const std::shared_ptr<const tiller::Dataset>& data, std::int64_t size,
                            int threads, double seconds) {
   tiller::Loader loader(data, {.batch_size = 64,

@@ -8,7 +8,7 @@
 find_path(BOOST_CONTEXT_INCLUDE_DIR boost/context/detail/fcontext.hpp)
 find_library(BOOST_CONTEXT_LIBRARY boost_context)
 set(TILLER_HAVE_SIMT OFF)
-if(BOOST_CONTEXT_INCLUDE_DIR AND BOOST_CONTEXT_LIBRARY AND NOT TILLER_FUZZ)  # readers need no kernel
+if(TILLER_SIMT AND BOOST_CONTEXT_INCLUDE_DIR AND BOOST_CONTEXT_LIBRARY)
   set(TILLER_HAVE_SIMT ON)
 endif()
 message(STATUS "simt device: ${TILLER_HAVE_SIMT}")

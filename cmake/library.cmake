@@ -39,6 +39,9 @@ function(tiller_library folder)
     target_include_directories(tiller_runtime SYSTEM PRIVATE ${STB_INCLUDE_DIR})
   elseif(folder STREQUAL "tools")
     target_include_directories(tiller_tools SYSTEM PRIVATE ${STB_INCLUDE_DIR})
+    # Pictures are scaled as PIL scales them, which rounds every product.
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/tools/data/resample.cpp PROPERTIES
+      COMPILE_OPTIONS "-ffp-contract=off")
   elseif(folder STREQUAL "kernels" AND TILLER_HAVE_ONEDNN)
     target_link_libraries(tiller_kernels ${scope} tiller_dnnl)
   endif()

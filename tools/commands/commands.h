@@ -14,5 +14,6 @@ int graph_command(const Flags& flags);
 int gradcheck_command(const Flags& flags);
 int devices_command(const Flags& flags);
 int profile_command(const Flags& flags);
+int plot_command(const Flags& flags);
 
 }  // namespace tiller

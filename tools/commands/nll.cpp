@@ -16,15 +16,21 @@ namespace tiller {
 
 namespace {
 
-Pictures open_data(const Flags& flags, const UNet& unet) {
+Pictures open_data(const Flags& flags, const Network& network) {
+  const UNet& unet = *network.unet;
   if (!flags.given("data_dir"))
     fail(
         ErrorKind::usage,
         "nll needs --data_dir PATH: a folder of pictures, or an npz (arr_0 u8 [N,H,W,C], labels in "
         "arr_1)");
   const auto path = flags.get<std::string>("data_dir");
-  Pictures data = read_pictures(path, NameLabels::prefix);
   const UNetConfig& config = unet.config();
+  // Where the network's size is only assumed, the pictures' own is the better guess.
+  Pictures data =
+      read_pictures(path, NameLabels::prefix, size_is_guessed(network) ? 0 : config.image_size);
+  if (data.cropped > 0)
+    announce("", fmt::format("{} of the pictures are scaled and cropped to {}x{}", data.cropped,
+                             config.image_size, config.image_size));
   const std::int64_t h = data.pixels.dim(1), w = data.pixels.dim(2);
   const std::string what =
       fmt::format("{}: pictures of {}x{} with {} channels", path, w, h, data.pixels.dim(3));
@@ -178,7 +184,7 @@ int nll_command(const Flags& flags) {
          fmt::format("{} is a super-resolution network; nll is of networks that need no picture",
                      network.path));
   announce_network("model", network);
-  const Pictures data = open_data(flags, *network.unet);
+  const Pictures data = open_data(flags, network);
   const Process process = process_of(flags, network.inference);
   const GaussianDiffusion diffusion(process.config);
   announce("process", in_words(diffusion, false, 0));

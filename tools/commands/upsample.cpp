@@ -29,7 +29,13 @@ Pictures open_base(const Flags& flags, const Network& network) {
          "upsample needs --base_samples PATH: an npz of tiller sample, a picture, or a folder of "
          "pictures");
   const auto path = flags.get<std::string>("base_samples");
-  Pictures base = read_pictures(path, NameLabels::sample);
+  // A size that is asked for is made; else files keep theirs.
+  Pictures base =
+      read_pictures(path, NameLabels::sample,
+                    flags.given("small_size") ? flags.get<std::int64_t>("small_size") : 0);
+  if (base.cropped > 0)
+    announce("", fmt::format("{} of the pictures are scaled and cropped to --small_size {}",
+                             base.cropped, flags.text("small_size")));
   const UNetConfig& config = network.unet->config();
   if (base.pixels.dim(3) != config.in_channels)
     fail(ErrorKind::usage, fmt::format("{}: pictures of {} channels; the network takes {}", path,

@@ -127,6 +127,14 @@ std::vector<CommandSpec> make_specs() {
                       "by", "depth", "top", "json", "csv", "trace", "out", "compare", "seed"} +
                 any_network() + kRun,
        .wraps = true},
+      {.name = "plot",
+       .summary = "Draw the curves of training runs as SVG or PNG.",
+       .arguments = {{.name = "RUN",
+                      .help =
+                          "a run's folder, or its progress.csv; several are laid over each other",
+                      .many = true}},
+       .flags = {"keys", "x", "smooth", "log_y", "out"},
+       .fallbacks = {{"out", "plot.svg"}}},
       {.name = "graph",
        .summary = "Print the tape of a network's forward pass with the bytes that each node keeps.",
        .flags = Names{"model_path", "classifier_path", "batch_size", "parameters", "dot", "out"} +

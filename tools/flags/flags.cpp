@@ -165,7 +165,7 @@ Flags Flags::parse(const CommandSpec& command, const std::vector<std::string>& a
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& token = arguments[i];
     if (only_arguments || token == "-" || !token.starts_with('-')) {
-      if (flags.arguments_.size() == command.arguments.size())
+      if (!flags.takes_another_argument())
         usage_error("{}: unexpected argument '{}'; tiller {} --help shows the usage", command.name,
                     token, command.name);
       flags.arguments_.push_back(token);
@@ -196,8 +196,8 @@ Flags Flags::parse(const CommandSpec& command, const std::vector<std::string>& a
       flags.set(spec, token.substr(equals + 1));
     } else if (spec.type == FlagType::boolean) {
       // A word that is no boolean is left to be an argument, where one is still expected.
-      const bool bare = !follows || (!parse_bool(arguments[i + 1]) &&
-                                     flags.arguments_.size() < command.arguments.size());
+      const bool bare =
+          !follows || (!parse_bool(arguments[i + 1]) && flags.takes_another_argument());
       flags.set(spec, bare ? "true" : arguments[++i]);
     } else {
       if (!follows) usage_error("--{} needs a value: {}", spec.name, wanted(spec));
@@ -208,7 +208,7 @@ Flags Flags::parse(const CommandSpec& command, const std::vector<std::string>& a
     if (command.arguments[i].required)
       usage_error("{}: {} is missing: {}", command.name, command.arguments[i].name,
                   command.arguments[i].help);
-  flags.arguments_.resize(command.arguments.size());
+  flags.arguments_.resize(std::max(flags.arguments_.size(), command.arguments.size()));
   return flags;
 }
 
@@ -249,10 +249,27 @@ std::map<std::string, std::string> Flags::given_texts(
   return all;
 }
 
-const std::string& Flags::argument(std::string_view name) const {
-  for (std::size_t i = 0; i < arguments_.size(); ++i)
-    if (command_->arguments[i].name == name) return arguments_[i];
+bool Flags::takes_another_argument() const {
+  const std::vector<ArgumentSpec>& specs = command_->arguments;
+  return arguments_.size() < specs.size() || (!specs.empty() && specs.back().many);
+}
+
+std::size_t Flags::argument_index(std::string_view name) const {
+  for (std::size_t i = 0; i < command_->arguments.size(); ++i)
+    if (command_->arguments[i].name == name) return i;
   fail(ErrorKind::failed, fmt::format("flags: {} takes no argument {}", command_->name, name));
+}
+
+const std::string& Flags::argument(std::string_view name) const {
+  return arguments_[argument_index(name)];
+}
+
+std::vector<std::string> Flags::arguments(std::string_view name) const {
+  const std::size_t first = argument_index(name);
+  return {arguments_.begin() + static_cast<std::ptrdiff_t>(first),
+          command_->arguments[first].many
+              ? arguments_.end()
+              : arguments_.begin() + static_cast<std::ptrdiff_t>(first) + 1};
 }
 
 }  // namespace tiller

@@ -50,6 +50,8 @@ class Flags {
 
   /// An argument by its name in the specification ("FILE"); "" for an optional one that is missing.
   const std::string& argument(std::string_view name) const;
+  /// All that was given for an argument that may be given more than once.
+  std::vector<std::string> arguments(std::string_view name) const;
 
  private:
   using Content = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,
@@ -73,6 +75,8 @@ class Flags {
     return static_cast<T>(value);
   }
   std::string_view resolve(std::string_view typed) const;
+  bool takes_another_argument() const;
+  std::size_t argument_index(std::string_view name) const;
   void set(const FlagSpec& spec, const std::string& text);
   static Content read(const FlagSpec& spec, const std::string& text);
 

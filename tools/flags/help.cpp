@@ -77,9 +77,10 @@ void append_entry(std::string& out, const std::string& left, std::string_view te
 
 std::string help_text(const CommandSpec& command) {
   std::string out = fmt::format("Usage: tiller {}", command.name);
-  for (const ArgumentSpec& argument : command.arguments)
-    out +=
-        argument.required ? fmt::format(" {}", argument.name) : fmt::format(" [{}]", argument.name);
+  for (const ArgumentSpec& argument : command.arguments) {
+    const std::string words = fmt::format("{}{}", argument.name, argument.many ? " ..." : "");
+    out += argument.required ? " " + words : " [" + words + "]";
+  }
   out +=
       fmt::format(" [flags]{}\n\n{}\n", command.wraps ? " [-- COMMAND ...]" : "", command.summary);
   if (!command.arguments.empty()) out += "\nArguments:\n";

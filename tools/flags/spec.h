@@ -36,6 +36,7 @@ struct ArgumentSpec {
   std::string_view name;  ///< as the help shows it: "FILE"
   std::string_view help;
   bool required = true;  ///< optional ones stand behind the required
+  bool many = false;     ///< the last one may be given more than once
 };
 
 /// What a command takes.

@@ -10,6 +10,7 @@
 
 #include "runtime/files/image.h"
 #include "runtime/files/npz.h"
+#include "tools/data/crop.h"
 #include "tools/pictures/pixels.h"
 
 namespace tiller {
@@ -111,13 +112,17 @@ std::optional<SampleName> parse_sample_name(const std::string& stem) {
   return label ? std::optional(SampleName{*index, *label}) : std::nullopt;
 }
 
-Pictures read_pictures(const std::string& path, NameLabels names) {
+Pictures read_pictures(const std::string& path, NameLabels names, std::int64_t side) {
   TILLER_CHECK(fs::exists(path), "{}: there is no such file or folder", path);
   if (fs::path(path).extension() == ".npz") return read_npz(path);
   const std::vector<fs::path> files = list(path);
   Pictures in;
   for (std::size_t i = 0; i < files.size(); ++i) {
-    const Tensor picture = read_image(files[i]);  // [H,W,3]
+    Tensor picture = read_image(files[i]);  // [H,W,3]
+    if (side > 0 && (picture.dim(0) != side || picture.dim(1) != side)) {
+      picture = center_crop(picture, side);
+      ++in.cropped;
+    }
     if (!in.pixels)
       in.pixels = Tensor::empty(
           {static_cast<std::int64_t>(files.size()), picture.dim(0), picture.dim(1), picture.dim(2)},

@@ -12,6 +12,7 @@ namespace tiller {
 struct Pictures {
   Tensor pixels;                     // [N,H,W,C] u8, or f32 in [-1, 1]
   std::vector<std::int64_t> labels;  ///< one each, or empty
+  std::int64_t cropped = 0;          ///< how many had another size
 };
 
 /// How the names of picture files tell their class.
@@ -24,9 +25,10 @@ enum class NameLabels : std::uint8_t {
 /// Reads an npz (arr_0 [N,H,W,C] u8, or f32 in [-1, 1] as the networks see them; labels in arr_1 i64
 /// [N]), one picture, or every picture of a
 /// folder in the order of their names (searched recursively; of a folder that `tiller sample` wrote,
-/// the samples alone). All must have one size. Throws Error(failed) naming the file, Error(checkpoint)
-/// for an npz that holds something else.
-Pictures read_pictures(const std::string& path, NameLabels names);
+/// the samples alone). Files of another size than side x side are scaled and cropped to it, the middle kept
+/// (guided-diffusion's center_crop_arr); with side 0 all must have one size. Throws Error(failed) naming
+/// the file, Error(checkpoint) for an npz that holds something else.
+Pictures read_pictures(const std::string& path, NameLabels names, std::int64_t side = 0);
 
 /// A picture file that `tiller sample` wrote: its index, and its class (-1: none).
 struct SampleName {

@@ -16,6 +16,11 @@ constexpr std::array kVariables{
     EnvVariable{"TILLER_TRACE", "1 prints every operation as it runs, 2 its launches too"},
     EnvVariable{"TILLER_REFERENCE_DIR",
                 "folder with the big reference files that the tests may use"},
+    EnvVariable{"OPENAI_LOGDIR",
+                "folder of a training run without --out, as guided-diffusion reads it"},
+    EnvVariable{"OPENAI_LOG_FORMAT",
+                "what a training run writes: stdout, log, csv, json, with commas between; default "
+                "stdout,log,csv"},
 };
 }  // namespace
 

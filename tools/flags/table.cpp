@@ -2,8 +2,10 @@
 // ours.
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "tools/flags/spec.h"
+#include "tools/flags/training_table.h"
 
 namespace tiller {
 
@@ -305,97 +307,6 @@ constexpr auto kTable = std::to_array<FlagSpec>({
      .help = "steps between pictures of what is predicted so far, in preview.png; 0: none",
      .low = 0},
 
-    // Training and data: image_train.py, super_res_train.py, classifier_train.py, image_nll.py.
-    {.name = "data_dir",
-     .group = training,
-     .help = "folder of pictures, searched recursively",
-     .value_name = "FOLDER"},
-    {.name = "val_data_dir",
-     .group = training,
-     .help = "folder of pictures for validation",
-     .value_name = "FOLDER"},
-    {.name = "noised",
-     .type = boolean,
-     .fallback = "True",
-     .group = training,
-     .help = "train on noised pictures"},
-    {.name = "iterations",
-     .type = integer,
-     .fallback = "150000",
-     .group = training,
-     .help = "steps of training",
-     .low = 0},
-    {.name = "schedule_sampler",
-     .fallback = "uniform",
-     .group = training,
-     .help = "how timesteps are drawn",
-     .choices = "uniform|loss-second-moment"},
-    {.name = "lr",
-     .type = real,
-     .fallback = "1e-4",
-     .group = training,
-     .help = "learning rate",
-     .low = 0},
-    {.name = "weight_decay",
-     .type = real,
-     .fallback = "0.0",
-     .group = training,
-     .help = "AdamW's decay per step, times the learning rate",
-     .low = 0},
-    {.name = "anneal_lr",
-     .type = boolean,
-     .fallback = "False",
-     .group = training,
-     .help = "lower the learning rate linearly to 0 over --iterations"},
-    {.name = "lr_anneal_steps",
-     .type = integer,
-     .fallback = "0",
-     .group = training,
-     .help = "lower the learning rate linearly to 0 over so many steps, then stop; 0: never",
-     .low = 0},
-    {.name = "microbatch",
-     .type = integer,
-     .fallback = "-1",
-     .group = training,
-     .help = "pictures per forward and backward pass; -1: the whole batch",
-     .low = 1,
-     .or_minus_one = true},
-    {.name = "ema_rate",
-     .type = reals,
-     .fallback = "0.9999",
-     .group = training,
-     .help = "rates of the moving averages of the weights, with commas between",
-     .low = 0,
-     .high = 1},
-    {.name = "fp16_scale_growth",
-     .type = real,
-     .fallback = "1e-3",
-     .group = training,
-     .help = "growth of the loss scale's logarithm (base 2) per good step",
-     .low = 0},
-    {.name = "log_interval",
-     .type = integer,
-     .fallback = "10",
-     .group = training,
-     .help = "steps between lines of the log",
-     .low = 1},
-    {.name = "eval_interval",
-     .type = integer,
-     .fallback = "5",
-     .group = training,
-     .help = "steps between validations",
-     .low = 1},
-    {.name = "save_interval",
-     .type = integer,
-     .fallback = "10000",
-     .group = training,
-     .help = "steps between checkpoints",
-     .low = 1},
-    {.name = "resume_checkpoint",
-     .group = training,
-     .help = "checkpoint to go on from (modelNNNNNN.pt)",
-     .value_name = "FILE"},
-
     // What is Tiller's own.
     {.name = "batch_size",
      .type = integer,
@@ -556,12 +467,23 @@ constexpr auto kTable = std::to_array<FlagSpec>({
 
 }  // namespace
 
-std::span<const FlagSpec> flag_table() { return kTable; }
+std::span<const FlagSpec> flag_table() {
+  // The training's flags stand in front of Tiller's own, as in the help.
+  static const std::vector<FlagSpec> table = [] {
+    std::vector<FlagSpec> all(kTable.begin(), kTable.end());
+    const auto own = std::find_if(all.begin(), all.end(),
+                                  [](const FlagSpec& f) { return f.group == FlagGroup::run; });
+    all.insert(own, kTrainingTable.begin(), kTrainingTable.end());
+    return all;
+  }();
+  return table;
+}
 
 const FlagSpec* find_flag(std::string_view name) {
+  const std::span<const FlagSpec> table = flag_table();
   const auto found =
-      std::find_if(kTable.begin(), kTable.end(), [&](const FlagSpec& f) { return f.name == name; });
-  return found == kTable.end() ? nullptr : &*found;
+      std::find_if(table.begin(), table.end(), [&](const FlagSpec& f) { return f.name == name; });
+  return found == table.end() ? nullptr : &*found;
 }
 
 }  // namespace tiller

@@ -24,8 +24,8 @@ TEST(DemoCommand, LeavesAGridAndNetworksThatLoadWithoutFlags) {
   const TemporaryFolder folder;
   const std::string out = folder / "new/demo";  // made on the way
   const Ended end =
-      tiller_expect(0, {"demo", "--steps", "3", "--num_samples", "6", "--timestep_respacing", "2",
-                        "--seed", "7", "--threads", "1", "--out", out});
+      tiller_expect(0, {"demo", "--train_steps", "3", "--num_samples", "6", "--timestep_respacing",
+                        "2", "--seed", "7", "--threads", "1", "--out", out});
   for (const char* part : {"scale 0", "scale 1", "scale 4", "second classifier", "% rightly",
                            "tiller sample --model_path"})
     EXPECT_THAT(end.out, HasSubstr(part));
@@ -36,7 +36,7 @@ TEST(DemoCommand, LeavesAGridAndNetworksThatLoadWithoutFlags) {
   EXPECT_EQ(grid.dim(0), like.dim(0));
   EXPECT_NEAR(static_cast<double>(grid.dim(1)), static_cast<double>(like.dim(1)), 20);
   EXPECT_EQ(read_image_info(out + "/grid.png").text.at("tiller.command"),
-            "tiller demo --seed 7 --steps 3 --num_samples 6 --timestep_respacing 2");
+            "tiller demo --seed 7 --train_steps 3 --num_samples 6 --timestep_respacing 2");
 
   const Checkpoint unet = Checkpoint::open(out + "/unet.safetensors");
   const Inference inference = infer(unet);
@@ -62,7 +62,7 @@ TEST(DemoCommand, RefusesWhatItCannotDo) {
     EXPECT_FALSE(std::filesystem::exists(out));
   };
   refused(2, "--num_samples", "7", "--num_samples 7 is not a multiple of the 6 classes");
-  refused(2, "--steps", "0", "at least 1");
+  refused(2, "--train_steps", "0", "at least 1");
   refused(2, "--minutes", "-1", "--minutes");
   refused(2, "--timestep_respacing", "ddim501", "ddim501");
   std::ofstream(folder / "file") << "here";
@@ -71,17 +71,18 @@ TEST(DemoCommand, RefusesWhatItCannotDo) {
 
 TEST(DemoCommand, StopsTrainingWhenTheMinutesAreUp) {
   const TemporaryFolder folder;
-  const Ended end =
-      tiller_expect(0, {"demo", "--steps", "100000", "--minutes", "1e-9", "--num_samples", "6",
-                        "--timestep_respacing", "1", "--threads", "1", "--out", folder / "demo"});
+  const Ended end = tiller_expect(
+      0, {"demo", "--train_steps", "100000", "--minutes", "1e-9", "--num_samples", "6",
+          "--timestep_respacing", "1", "--threads", "1", "--out", folder / "demo"});
   EXPECT_THAT(end.err, HasSubstr("UNet: stopped by --minutes after 1 of 100000 steps"));
 }
 
 TEST(DemoCommand, CtrlCLeavesNothingHalfDone) {
   const TemporaryFolder folder;
   const std::string out = folder / "demo";
-  const Ended end = tiller_expect(
-      130, {"demo", "--steps", "100000", "--threads", "1", "--out", out}, {.interrupt = true});
+  const Ended end =
+      tiller_expect(130, {"demo", "--train_steps", "100000", "--threads", "1", "--out", out},
+                    {.interrupt = true});
   EXPECT_THAT(end.err, HasSubstr("interrupted"));
   EXPECT_TRUE(std::filesystem::is_empty(out));
 }

@@ -73,7 +73,7 @@ Classifier train_classifier(const Flags& flags, const std::string& name, Role ro
   const auto source = create_parameters(options.seed);
   Classifier classifier(demo::classifier_config(), *source);
   // A classifier learns faster than a UNet.
-  const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("steps") / 4);
+  const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("train_steps") / 4);
   train(classifier, name, steps, kClassifierShare * flags.get<double>("minutes"), options, ctrl_c);
   return classifier;
 }
@@ -113,7 +113,7 @@ int demo_command(const Flags& flags) {
              kClasses, demo::kSide, flags.text("seed"),
              static_cast<double>(unet.parameters().numel()) * 1e-6);
   std::fflush(stdout);
-  train(unet, "UNet", flags.get<std::int64_t>("steps"),
+  train(unet, "UNet", flags.get<std::int64_t>("train_steps"),
         (1 - 2 * kClassifierShare) * flags.get<double>("minutes"), unet_options(flags), ctrl_c);
   demo::save(out + "/unet.safetensors", unet);
   const Classifier guide = train_classifier(flags, "classifier", Role::guide, ctrl_c);
@@ -142,11 +142,11 @@ int demo_command(const Flags& flags) {
     std::fflush(stdout);
   }
   const std::string grid = out + "/grid.png";
-  write_png(
-      grid, demo::draw_poster(columns),
-      {{"tiller.command",
-        fmt::format("tiller demo --seed {} --steps {} --num_samples {} --timestep_respacing {}",
-                    flags.text("seed"), flags.text("steps"), samples, respacing)}});
+  write_png(grid, demo::draw_poster(columns),
+            {{"tiller.command",
+              fmt::format(
+                  "tiller demo --seed {} --train_steps {} --num_samples {} --timestep_respacing {}",
+                  flags.text("seed"), flags.text("train_steps"), samples, respacing)}});
   fmt::print(
       "the pictures: {}\nto draw more:\n  tiller sample --model_path {}/unet.safetensors "
       "--classifier_path {}/classifier.safetensors --classifier_scale 4 --classes all "

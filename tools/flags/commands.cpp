@@ -103,7 +103,7 @@ std::vector<CommandSpec> make_specs() {
        .fallbacks = {{"num_samples", "1000"}, {"out", "nll.npz"}}},
       {.name = "demo",
        .summary = "Train tiny networks on coloured shapes, and show a classifier steering.",
-       .flags = Names{"steps", "minutes", "num_samples", "timestep_respacing", "seed", "out",
+       .flags = Names{"train_steps", "minutes", "num_samples", "timestep_respacing", "seed", "out",
                       "threads", "kernel"},
        .fallbacks = {{"num_samples", "48"}, {"timestep_respacing", "50"}, {"out", "out/demo"}}},
       {.name = "verify",

@@ -8,6 +8,7 @@
 #include "tools/commands/commands.h"
 #include "tools/report/comparison.h"
 #include "tools/report/reference.h"
+#include "tools/training/state.h"
 
 namespace tiller {
 
@@ -109,7 +110,7 @@ void try_other_order(const Network& network, const NpzReader& file, const Refere
       other.kind == NetworkKind::classifier ? other.classifier.qkv_order : other.unet.qkv_order;
   order = order == QkvOrder::legacy ? QkvOrder::split : QkvOrder::legacy;
   const char* flag = order == QkvOrder::split ? "True" : "False";
-  const Network again = load_network(Checkpoint::open(network.path), other);
+  const Network again = load_network(network_weights(Checkpoint::open(network.path)), other);
   if (run(again, file, in, nullptr, tolerance).passed())
     fmt::print(stderr, "with --use_new_attention_order {} the network agrees with the reference\n",
                flag);

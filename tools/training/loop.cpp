@@ -23,7 +23,7 @@ class Loop {
  public:
   explicit Loop(TrainingRun& run)
       : run_(run),
-        batch_(run.data->options().batch_size),
+        batch_(run.batch_size),
         progress_(run.total > 0 ? (run.total - run.first_step) * batch_ : 0, "images") {}
 
   void run() {
@@ -48,8 +48,7 @@ class Loop {
  private:
   void take(std::int64_t step) {
     const auto begin = std::chrono::steady_clock::now();
-    if (!held_ || !run_.overfit_one_batch) held_ = run_.data->next();
-    const StepInputs in = draw_inputs(held_.x, held_.y, step, *run_.sampler, run_.draw);
+    const StepInputs in = run_.inputs ? run_.inputs(step) : drawn(step);
     const bool moved = run_.trainer->step(
         step, in.size(),
         [&](std::int64_t b, std::int64_t e) { return run_.loss(in, b, e, run_.log); }, run_.log);
@@ -70,6 +69,11 @@ class Loop {
       loss_ = entry->second.sum / static_cast<double>(entry->second.count);
     if (run_.validation && step % run_.eval_interval == 0) validate(step);
     if (step == run_.first_step) plan_time(begin);
+  }
+
+  StepInputs drawn(std::int64_t step) {
+    if (!held_ || !run_.overfit_one_batch) held_ = run_.data->next();
+    return draw_inputs(held_.x, held_.y, step, *run_.sampler, run_.draw);
   }
 
   void plan_time(std::chrono::steady_clock::time_point begin) const {
@@ -111,7 +115,7 @@ class Loop {
     // Last, for --resume auto goes by it: where it stands, everything of its step does.
     write_state(path,
                 {.step = step,
-                 .data = run_.overfit_one_batch ? 0 : run_.data->position(),
+                 .data = run_.data && !run_.overfit_one_batch ? run_.data->position() : 0,
                  .validation = run_.validation ? run_.validation->position() : 0,
                  .flags = run_.flags},
                 *run_.trainer, *run_.sampler, run_.log, run_.metadata);

@@ -18,11 +18,12 @@ struct TrainingRun {
   std::string folder;
   Trainer* trainer = nullptr;
   ScheduleSampler* sampler = nullptr;
-  Loader* data = nullptr;
+  Loader* data = nullptr;        ///< null where `inputs` gives all
   Loader* validation = nullptr;  ///< null: none
   RunLog* files = nullptr;
   LogMeans log;
   DrawOptions draw;
+  std::int64_t batch_size = 1;
   std::int64_t first_step = 0;
   std::int64_t total = 0;  ///< steps in all; 0: until it is interrupted
   std::int64_t log_interval = 10, save_interval = 10000, eval_interval = 5;
@@ -34,6 +35,8 @@ struct TrainingRun {
   std::string loss_key = "loss";                ///< what the line of progress shows
   std::map<std::string, std::string> flags;     ///< given ones, for the state
   std::map<std::string, std::string> metadata;  ///< describes the network
+  /// What a step looks at; empty: drawn from `data`.
+  std::function<StepInputs(std::int64_t step)> inputs;
   /// The mean loss of samples [begin, end).
   std::function<Var(const StepInputs&, std::int64_t begin, std::int64_t end, LogMeans&)> loss;
   /// Logs the losses of a batch of the validation set; nothing is recorded.

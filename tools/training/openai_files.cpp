@@ -77,6 +77,16 @@ AdamW::State from_flat(const OptimizerFile& file, const ParameterList& parameter
   return state;
 }
 
+// One or two buffers, unless these are one or two parameters' own.
+bool is_flat(const OptimizerFile& file, const ParameterList& parameters) {
+  if (file.state.size() > 2) return false;
+  if (file.state.size() != parameters.all().size()) return true;
+  std::size_t i = 0;
+  for (const auto& [index, entry] : file.state)
+    if (entry.exp_avg.shape() != Shape(parameters.all()[i++].file_shape)) return true;
+  return false;
+}
+
 std::string beside(const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path();
   return folder.empty() ? "." : folder;
@@ -144,7 +154,7 @@ AdamW::State from_optimizer_file(const OptimizerFile& file, const ParameterList&
   const std::size_t n = parameters.all().size();
   TILLER_CHECK_FILE(!file.state.empty(), "{} holds no moments: it was saved before the first step",
                     path);
-  if (file.state.size() <= 2 && n > 2) return from_flat(file, parameters, path);
+  if (is_flat(file, parameters)) return from_flat(file, parameters, path);
   TILLER_CHECK_FILE(
       file.state.size() == n,
       "{} holds moments of {} parameters, the network has {}: it is another network's "

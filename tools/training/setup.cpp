@@ -224,6 +224,7 @@ void settle_run(const Start& start, const TrainingData& data, TrainingRun& run,
   run.folder = start.folder;
   run.data = data.training.get();
   run.validation = data.validation.get();
+  run.batch_size = run.data->options().batch_size;
   run.first_step = start.first_step;
   run.log_interval = flags.get<std::int64_t>("log_interval");
   run.save_interval = flags.get<std::int64_t>("save_interval");
@@ -238,7 +239,7 @@ void settle_run(const Start& start, const TrainingData& data, TrainingRun& run,
     run.data->seek(start.position.data);
     if (run.validation) run.validation->seek(start.position.validation);
   } else if (!run.overfit_one_batch) {
-    run.data->seek(start.first_step * run.data->options().batch_size);
+    run.data->seek(start.first_step * run.batch_size);
   }
   const LogFormats formats = parse_log_formats(environment("OPENAI_LOG_FORMAT"));
   for (const std::string& name : formats.unknown)

@@ -1,5 +1,6 @@
 // tiller train: a diffusion network, or a super-resolution network (image_train.py,
 // super_res_train.py).
+#include "runtime/files/image.h"
 #include "tools/commands/commands.h"
 #include "tools/flags/architecture.h"
 #include "tools/pictures/pixels.h"

@@ -140,12 +140,12 @@ TEST(DemoTraining, LeavesTheAverageInTheNetwork) {
     options.ema_rate = ema_rate;
     options.steps = 1;
     train(classifier, GaussianDiffusion(process()), options);
-    return classifier.parameters().all().front().value.to_vector<float>();
+    return classifier.parameters().all().back().value.to_vector<float>();
   };
   const std::vector<float> eleventh = weights(1.0 / 11), last = weights(0),
                            average = weights(0.995);
   const Classifier untrained(classifier_config(), *create_parameters(1));
-  const std::vector<float> first = untrained.parameters().all().front().value.to_vector<float>();
+  const std::vector<float> first = untrained.parameters().all().back().value.to_vector<float>();
   EXPECT_EQ(eleventh, average);  // a young average has a rate of its own
   EXPECT_NE(first, last);
   for (std::size_t i = 0; i < first.size(); ++i)

@@ -1,5 +1,5 @@
-// The sampling commands of guided-diffusion's README, run: each with its own flags, over networks that
-// are built by these flags but for their sizes.
+// The sampling commands of guided-diffusion's README, run: each with its own flags, over networks
+// that are built by these flags but for their sizes.
 #include "nn/classifier.h"
 #include "tests/tools/readme_util.h"
 #include "tests/tools/sample_util.h"
@@ -10,8 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// The last of a repeated flag counts, so these replace the sizes of the line before them (and hundreds of
-// steps of DDPM by three).
+// The last of a repeated flag counts, so these replace the sizes of the line before them.
 Arguments small_sizes(const CommandLine& line) {
   Arguments flags = {"--num_channels",      "32",  "--num_res_blocks",        "1",
                      "--channel_mult",      "1,1", "--attention_resolutions", "4",

@@ -274,8 +274,8 @@ TEST(Sample, AClassifierOfAnotherScheduleIsWarnedOf) {
   EXPECT_THAT(run_with("cosine"), Not(HasSubstr("another noise level")));
 }
 
-// classifier_sample.py's own draws after torch.manual_seed(3): labels, start, noise at each step, in
-// batches of two of which the last is cut.
+// classifier_sample.py's own draws after torch.manual_seed(3): labels, start, noise at each step,
+// in batches of two of which the last is cut.
 TEST(Sample, DrawsWhatPyTorchsCpuGeneratorDraws) {
   const char* reference = std::getenv("TILLER_REFERENCE_DIR");
   if (reference == nullptr) GTEST_SKIP() << "TILLER_REFERENCE_DIR is not set";

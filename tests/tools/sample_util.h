@@ -16,8 +16,8 @@
 
 namespace tiller::testing {
 
-// Threads that spin while they wait take the processor from each other where tests run side by side.
-// OpenMP reads this when a program starts: the child does.
+// Threads that spin while they wait take the processor from each other where tests run side by
+// side. OpenMP reads this when a program starts: the child does.
 inline const int kPassiveWaits = setenv("OMP_WAIT_POLICY", "passive", 0);
 
 using Arguments = std::vector<std::string>;

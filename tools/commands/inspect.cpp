@@ -79,17 +79,19 @@ Json report_network(const Checkpoint& checkpoint, const Flags& flags) {
   const PassPlan forward = plan_forward(planned, 1);
   json["forward"] = {{"gflop", forward.cost.flops * 1e-9},
                      {"operations", forward.operations},
-                     {"activation_bytes", forward.peak_bytes}};
+                     {"activation_bytes", forward.peak_bytes},
+                     {"packed_bytes", forward.packed_bytes}};
   if (planned.classifier) {
     const PassPlan gradient = plan_gradient(planned, 1);
     json["gradient"] = {{"gflop", gradient.cost.flops * 1e-9},
                         {"operations", gradient.operations},
-                        {"activation_bytes", gradient.peak_bytes}};
+                        {"activation_bytes", gradient.peak_bytes},
+                        {"packed_bytes", gradient.packed_bytes}};
   }
-  // f32 parameters, and the forms that convolutions pack from them.
   const char* pass = planned.classifier ? "gradient" : "forward";
-  json["sampling_bytes"] =
-      2 * planned.parameters().bytes() + json[pass]["activation_bytes"].get<std::size_t>();
+  json["sampling_bytes"] = planned.parameters().bytes() +
+                           json[pass]["packed_bytes"].get<std::size_t>() +
+                           json[pass]["activation_bytes"].get<std::size_t>();
   return json;
 }
 
@@ -110,8 +112,11 @@ void print_network(const Json& json) {
                json["gradient"]["operations"].get<std::int64_t>());
   const char* pass = json.contains("gradient") ? "gradient" : "forward";
   fmt::print(
-      "memory for sampling, N=1: {} (f32 weights twice: as they are and packed; activations {})\n",
+      "memory for sampling, N=1: {} (f32 weights, their forms in the kernels' order {}, "
+      "activations "
+      "{})\n",
       size_text(json["sampling_bytes"].get<double>()),
+      size_text(json[pass]["packed_bytes"].get<double>()),
       size_text(json[pass]["activation_bytes"].get<double>()));
 }
 

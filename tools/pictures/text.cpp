@@ -1,5 +1,5 @@
-// The font of stb_easy_font, whose letters are horizontal and vertical strokes: quads that fill whole
-// pixels.
+// The font of stb_easy_font, whose letters are horizontal and vertical strokes: quads that fill
+// whole pixels.
 #include "tools/pictures/text.h"
 
 #include <algorithm>

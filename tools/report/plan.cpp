@@ -1,8 +1,14 @@
 #include "tools/report/plan.h"
 
 #include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "autograd/ops.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/linear/linear.h"
 #include "nn/optimizer.h"
 #include "runtime/backend.h"
 
@@ -10,12 +16,50 @@ namespace tiller {
 
 namespace {
 
-struct Summer final : TraceSink {
+class Summer final : public TraceSink {
+ public:
   void on_op(const OpEvent& event) override {
-    plan.cost += event.cost;
-    ++plan.operations;
+    plan_.cost += event.cost;
+    ++plan_.operations;
+    if (event.operation == &conv2d_fwd) {
+      const auto& args = *static_cast<const Conv2dFwdArgs*>(event.args);
+      add_convolution(args.w, args.geometry, event);
+      if (args.skip_w) add_form(args.skip_w, 1, event);
+    } else if (event.operation == &conv2d_dgrad) {
+      const auto& args = *static_cast<const Conv2dDgradArgs*>(event.args);
+      add_convolution(args.w, args.geometry, event);
+    } else if (event.operation == &linear_fwd) {
+      add_form(static_cast<const LinearFwdArgs*>(event.args)->w, 1, event);
+    } else if (event.operation == &linear_dgrad) {
+      add_form(static_cast<const LinearDgradArgs*>(event.args)->w, 1, event);
+    }
   }
-  PassPlan plan;
+  PassPlan plan() const {
+    PassPlan plan = plan_;
+    for (const auto& [form, bytes] : forms_) plan.packed_bytes += bytes;
+    return plan;
+  }
+
+ private:
+  // A Winograd row keeps 6x6 numbers for 3x3 weights; behind an up-sampling, a direct one keeps four
+  // phases of 2x2 taps.
+  void add_convolution(const Tensor& w, const ConvGeometry& geometry, const OpEvent& event) {
+    const auto taps = static_cast<double>(w.dim(1) * w.dim(2));
+    double factor = 1;
+    if (std::string_view(event.row).find("winograd") != std::string_view::npos)
+      factor = 36 / taps;
+    else if (geometry.up2x)
+      factor = 16 / taps;
+    add_form(w, factor, event);
+  }
+  // Counted once however often the weight is used in that way; always f32.
+  void add_form(const Tensor& w, double factor, const OpEvent& event) {
+    forms_[{w.storage().get(), std::string(event.op) + event.row}] =
+        static_cast<std::size_t>(4 * factor * static_cast<double>(w.numel()));
+  }
+
+  PassPlan plan_;
+  std::map<std::pair<const Storage*, std::string>, std::size_t> forms_;
 };
 
 PassPlan measure(const std::function<void()>& pass) {
@@ -27,8 +71,9 @@ PassPlan measure(const std::function<void()>& pass) {
     const TraceGuard guard(summer, TraceLevel::ops);
     pass();
   }
-  summer.plan.peak_bytes = meta.memory().peak - before;
-  return summer.plan;
+  PassPlan plan = summer.plan();
+  plan.peak_bytes = meta.memory().peak - before;
+  return plan;
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ namespace tiller {
 struct PassPlan {
   Cost cost;
   std::int64_t operations = 0;
-  std::size_t peak_bytes = 0;  ///< activations and workspace of the runtime, without parameters
+  std::size_t peak_bytes = 0;    ///< activations and workspace of the runtime, without parameters
+  std::size_t packed_bytes = 0;  ///< forms of the weights that the chosen rows keep beside them
 };
 
 /// The forward pass at batch N and pictures of height x width (0: the network's own size).

@@ -35,20 +35,20 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-std::size_t MemoryPlan::total() const {
-  return 2 * weights + activations;  // the kernels pack each weight once into their own order
-}
-
 MemoryPlan plan_memory(const Inference& unet, const Inference* classifier, std::int64_t batch,
                        std::int64_t steps, const Shape& picture) {
   MemoryPlan plan;
   const Network network = plan_network(unet);
   plan.weights = network.parameters().bytes();
-  plan.activations = plan_forward(network, batch, picture[0], picture[1]).peak_bytes;
+  const PassPlan forward = plan_forward(network, batch, picture[0], picture[1]);
+  plan.packed = forward.packed_bytes;
+  plan.activations = forward.peak_bytes;
   if (classifier) {
     const Network guide = plan_network(*classifier);
     plan.weights += guide.parameters().bytes();
-    plan.activations = std::max(plan.activations, plan_gradient(guide, batch).peak_bytes);
+    const PassPlan gradient = plan_gradient(guide, batch);
+    plan.packed += gradient.packed_bytes;
+    plan.activations = std::max(plan.activations, gradient.peak_bytes);
   }
   const std::int64_t embedding = 4 * unet.unet.model_channels;
   plan.activations += static_cast<std::size_t>(steps * batch * embedding) * sizeof(float);
@@ -68,8 +68,8 @@ std::int64_t fitting_batch(const Inference& unet, const Inference* classifier, s
   return batch;
 }
 
-// Not fmt::print, here and in the progress: it throws when nobody reads standard error any more, and a
-// run of days must not end for that.
+// Not fmt::print, here and in the progress: it throws when nobody reads standard error any more,
+// and a run of days must not end for that.
 void announce(const std::string& what, const std::string& text) {
   std::string indented = text;
   for (std::size_t at = 0; (at = indented.find('\n', at)) != std::string::npos; at += 12)
@@ -99,11 +99,10 @@ void announce_device(Device device) {
 }
 
 void announce_memory(const MemoryPlan& plan, std::int64_t batch) {
-  announce("memory",
-           fmt::format("{}: weights {}, as much again in the kernels' order, activations {} at "
-                       "batches of {}",
-                       in_mebibytes(plan.total()), in_mebibytes(plan.weights),
-                       in_mebibytes(plan.activations), batch));
+  announce("memory", fmt::format("{}: weights {}, in the kernels' order {} more, activations {} at "
+                                 "batches of {}",
+                                 in_mebibytes(plan.total()), in_mebibytes(plan.weights),
+                                 in_mebibytes(plan.packed), in_mebibytes(plan.activations), batch));
   if (plan.total() > machine_memory())
     warn(fmt::format("this machine has {}; a smaller --batch_size needs less",
                      in_mebibytes(machine_memory())));

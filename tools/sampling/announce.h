@@ -12,8 +12,9 @@ namespace tiller {
 /// What a run will hold in memory, by running its networks on meta.
 struct MemoryPlan {
   std::size_t weights = 0;      ///< of both networks, in f32
+  std::size_t packed = 0;       ///< the kernels' own forms of them
   std::size_t activations = 0;  ///< most at once, at the batch size, with all steps' embeddings
-  std::size_t total() const;    ///< with the kernels' own forms of the weights
+  std::size_t total() const { return weights + packed + activations; }
 };
 MemoryPlan plan_memory(const Inference& unet, const Inference* classifier, std::int64_t batch,
                        std::int64_t steps, const Shape& picture);

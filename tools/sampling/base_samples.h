@@ -22,12 +22,12 @@ enum class NameLabels : std::uint8_t {
            ///< reads its data; a name without an underscore has no class
 };
 
-/// Reads an npz (arr_0 [N,H,W,C] u8, or f32 in [-1, 1] as the networks see them; labels in arr_1 i64
-/// [N]), one picture, or every picture of a
-/// folder in the order of their names (searched recursively; of a folder that `tiller sample` wrote,
-/// the samples alone). Files of another size than side x side are scaled and cropped to it, the middle kept
-/// (guided-diffusion's center_crop_arr); with side 0 all must have one size. Throws Error(failed) naming
-/// the file, Error(checkpoint) for an npz that holds something else.
+/// Reads an npz (arr_0 [N,H,W,C] u8, or f32 in [-1, 1] as the networks see them; labels in arr_1
+/// i64 [N]), one picture, or every picture of a folder in the order of their names (searched
+/// recursively; of a folder that `tiller sample` wrote, the samples alone). Files of another size
+/// than side x side are scaled and cropped to it, the middle kept (guided-diffusion's
+/// center_crop_arr); with side 0 all must have one size. Throws Error(failed) naming the file,
+/// Error(checkpoint) for an npz that holds something else.
 Pictures read_pictures(const std::string& path, NameLabels names, std::int64_t side = 0);
 
 /// A picture file that `tiller sample` wrote: its index, and its class (-1: none).

@@ -115,7 +115,6 @@ TEST(Train, SurvivesBeingKilled) {
     const std::string reached = fmt::format("{}/checkpoint{:06}.safetensors", b, step);
     const pid_t child = fork();
     if (child == 0) {
-      const TemporaryFolder ignored;
       const int nowhere = open("/dev/null", O_WRONLY);
       become_program(everything(data, b) + more + Arguments{"--resume", "auto"}, {}, nowhere,
                      "/dev/null");
@@ -263,7 +262,7 @@ TEST(Train, OneBatchIsLearnt) {
   tiller_expect(
       0, tiny_unet(data, folder / "a") +
              Arguments{"--overfit_one_batch", "True", "--iterations", "121", "--log_interval", "40",
-                       "--diffusion_steps", "20", "--batch_size", "8", "--predict_xstart", "True"});
+                       "--diffusion_steps", "30", "--batch_size", "8", "--predict_xstart", "True"});
   const auto rows = metrics(folder / "a");
   EXPECT_LT(rows.back().at("loss").get<double>(), 0.5 * rows.front().at("loss").get<double>());
   EXPECT_EQ(saved_state(folder / "a/checkpoint000120.safetensors").training.at("data_position"), 0);
@@ -320,8 +319,9 @@ TEST(Train, RefusesWhatItCannotDo) {
   says(2, {"--device", "meta"}, "nothing can be learned");
   says(2, {"--resume", "auto", "--resume_checkpoint", "x.pt"}, "give one of them");
   says(3, {"--resume", data_file("unet_plain.pt")}, "is no state of a training");
-  says(3, {"--resume_checkpoint", data_file("unet_plain.pt")}, "out.");  // another network
+  says(3, {"--resume_checkpoint", data_file("unet_plain.pt")}, "unet_plain.pt");  // another one
   says(2, {"--num_channels", "33"}, "32");
+  says(2, {"--diffusion_steps", "10"}, "betas over 1");
   tiller_expect(0, tiny_unet(data, out) + Arguments{"--iterations", "1"});
   says(2, {"--iterations", "1"}, "holds a run already");
   // A damaged newest checkpoint is named, and the one before it serves.

@@ -15,12 +15,12 @@ namespace tiller {
 /// All that one step looks at, for the whole batch: no matter how it is cut into microbatches, a
 /// sample has the same picture, noise, step and dropout.
 struct StepInputs {
-  Tensor x;           // [N,S,S,C] f32 in [-1, 1]
-  Tensor y;           // [N] i64, or none
-  Tensor low_res;     // [N,s,s,C], or none
-  DrawnSteps drawn;   // step [N] i64, weight [N] f32
-  Tensor noise;       // [N,S,S,C]
-  RandomKey dropout;  ///< of sample 0
+  Tensor x{};           // [N,S,S,C] f32 in [-1, 1]
+  Tensor y{};           // [N] i64, or none
+  Tensor low_res{};     // [N,s,s,C], or none
+  DrawnSteps drawn{};   // step [N] i64, weight [N] f32
+  Tensor noise{};       // [N,S,S,C]
+  RandomKey dropout{};  ///< of sample 0
   std::int64_t size() const { return x.dim(0); }
 };
 

@@ -79,8 +79,7 @@ std::string in_gibibytes(double bytes) { return fmt::format("{:.3g} GiB", bytes 
 }  // namespace
 
 Start find_start(const Flags& flags) {
-  Start start{
-      .flags = flags, .folder = folder_of(flags), .state = {}, .weights = {}, .position = {}};
+  Start start{.flags = flags, .folder = folder_of(flags)};
   const std::string resume = flags.get<std::string>("resume");
   start.weights = flags.get<std::string>("resume_checkpoint");
   if (!resume.empty() && !start.weights.empty())
@@ -273,9 +272,10 @@ void announce_plan(const Inference& inference, const TrainerOptions& options, st
       options.microbatch > 0 ? std::min(options.microbatch, batch) : batch;
   const PassPlan pass = plan_training(planned, microbatch);
   const auto weights = static_cast<double>(planned.parameters().bytes());
-  // Beside the weights: two moments, the averages, and the kernels' own forms of the weights. The
+  // Beside the weights: two moments, the averages, and the rows' own forms of the weights. The
   // gradients are part of the pass.
-  const double kept = weights * (4 + static_cast<double>(options.ema_rates.size()));
+  const double kept = weights * (3 + static_cast<double>(options.ema_rates.size())) +
+                      static_cast<double>(pass.packed_bytes);
   const double total = kept + static_cast<double>(pass.peak_bytes);
   const auto passes = static_cast<double>((batch + microbatch - 1) / microbatch);
   announce(

@@ -13,13 +13,13 @@ namespace tiller {
 
 /// Where a training starts.
 struct Start {
-  Flags flags;          ///< the given ones over those of the run that goes on
-  std::string folder;   ///< --out, else OPENAI_LOGDIR, else out/COMMAND
-  std::string state;    ///< the state to go on from, or ""
-  std::string weights;  ///< guided-diffusion's model file to go on from, or ""
+  Flags flags;            ///< the given ones over those of the run that goes on
+  std::string folder{};   ///< --out, else OPENAI_LOGDIR, else out/COMMAND
+  std::string state{};    ///< the state to go on from, or ""
+  std::string weights{};  ///< guided-diffusion's model file to go on from, or ""
   std::int64_t first_step = 0;
-  RunPosition position;                  ///< of `state`
-  std::vector<std::string> class_names;  ///< of `state`, in the order of their numbers
+  RunPosition position{};                  ///< of `state`
+  std::vector<std::string> class_names{};  ///< of `state`, in the order of their numbers
 };
 
 /// Settles --resume and --resume_checkpoint and makes the folder. Throws Error(usage) where a folder

@@ -16,10 +16,10 @@ namespace tiller {
 
 /// What is not a tensor.
 struct RunPosition {
-  std::int64_t step = -1;                    ///< last step done
-  std::int64_t data = 0;                     ///< pictures consumed: Loader::position()
-  std::int64_t validation = 0;               ///< likewise, of the validation set
-  std::map<std::string, std::string> flags;  ///< those that were given
+  std::int64_t step = -1;                      ///< last step done
+  std::int64_t data = 0;                       ///< pictures consumed: Loader::position()
+  std::int64_t validation = 0;                 ///< likewise, of the validation set
+  std::map<std::string, std::string> flags{};  ///< those that were given
 };
 
 /// FOLDER/checkpoint{step:06}.safetensors.

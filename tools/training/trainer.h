@@ -13,14 +13,14 @@
 namespace tiller {
 
 struct TrainerOptions {
-  LearningRate rate;
+  LearningRate rate{};
   double weight_decay = 0;
-  std::vector<double> ema_rates;
+  std::vector<double> ema_rates{};
   /// Update n of an average (from 0) uses min(rate, (1 + n) / (10 + n)): a young average forgets
   /// its start sooner.
   bool ema_warmup = false;
   double grad_clip = 0;  ///< largest norm of the gradients; 0: any
-  LossScaleOptions loss_scale;
+  LossScaleOptions loss_scale{};
   std::int64_t microbatch = -1;
   /// Microbatches' mean losses add up, as in guided-diffusion's image_train; else each weighs its
   /// share of the batch, and the gradient does not depend on their count.

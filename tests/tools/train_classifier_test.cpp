@@ -46,8 +46,8 @@ TEST(TrainClassifier, LearnsValidatesAndSteers) {
   const Ended other =
       tiller_run({"sample", "--model_path", folder / "u.safetensors", "--classifier_path",
                   out + "/checkpoint000004.safetensors", "--noise_schedule", "linear",
-                  "--num_samples", "1", "--timestep_respacing", "2", "--out", folder / "p"});
-  EXPECT_THAT(other.err, HasSubstr("warning"));
+                  "--num_samples", "1", "--timestep_respacing", "4", "--out", folder / "p"});
+  EXPECT_THAT(other.err, AllOf(HasSubstr("warning"), HasSubstr("cosine")));
 }
 
 TEST(TrainClassifier, GoesOnAsIfItHadNeverStopped) {

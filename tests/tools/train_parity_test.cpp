@@ -293,10 +293,11 @@ TEST(TrainParity, ThreeStepsOfAClassifier) {
                    .microbatch = 3});
   for (std::int64_t i = 0; i < 3; ++i) {
     SCOPED_TRACE(i);
-    const StepInputs in{.x = entry(x0, i, 4),
-                        .y = entry(y, i, 4),
-                        .drawn = {entry(t, i, 4), {}},
-                        .noise = entry(noise, i, 4)};
+    StepInputs in;
+    in.x = entry(x0, i, 4);
+    in.y = entry(y, i, 4);
+    in.drawn.step = entry(t, i, 4);
+    in.noise = entry(noise, i, 4);
     LogMeans log;
     trainer.step(
         i, 4,

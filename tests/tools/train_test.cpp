@@ -19,7 +19,7 @@ Arguments everything(const std::string& data, const std::string& out) {
   return tiny_unet(data, out) + Arguments{"--class_cond",       "True",
                                           "--class_drop",       "0.3",
                                           "--dropout",          "0.1",
-                                          "--diffusion_steps",  "20",
+                                          "--diffusion_steps",  "30",
                                           "--schedule_sampler", "loss-second-moment",
                                           "--learn_sigma",      "True",
                                           "--ema_rate",         "0.9,0.5",
@@ -262,7 +262,7 @@ TEST(Train, OneBatchIsLearnt) {
   tiller_expect(
       0, tiny_unet(data, folder / "a") +
              Arguments{"--overfit_one_batch", "True", "--iterations", "121", "--log_interval", "40",
-                       "--diffusion_steps", "30", "--batch_size", "8", "--predict_xstart", "True"});
+                       "--diffusion_steps", "30", "--batch_size", "8", "--lr", "4e-3"});
   const auto rows = metrics(folder / "a");
   EXPECT_LT(rows.back().at("loss").get<double>(), 0.5 * rows.front().at("loss").get<double>());
   EXPECT_EQ(saved_state(folder / "a/checkpoint000120.safetensors").training.at("data_position"), 0);
@@ -326,9 +326,12 @@ TEST(Train, RefusesWhatItCannotDo) {
   says(2, {"--iterations", "1"}, "holds a run already");
   // A damaged newest checkpoint is named, and the one before it serves.
   write_bytes(out + "/checkpoint000009.safetensors", Bytes(100, 7));
+  const std::string torn = out + "/checkpoint000009.safetensors.tmp-999999999-3";
+  write_bytes(torn, Bytes(100, 7));
   const Ended ended =
       tiller_expect(0, {"train", "--out", out, "--resume", "auto", "--iterations", "2"});
   EXPECT_THAT(ended.err, AllOf(HasSubstr("checkpoint000009"), HasSubstr("step 1 is next")));
+  EXPECT_FALSE(std::filesystem::exists(torn)) << "what a killed write left";
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ void LossScale::update(bool finite, std::int64_t step) {
   }
   ++overflows_;
   TILLER_CHECK(options_.enabled,
-               "the gradients are no longer finite at step {}: the training diverged. Go on from "
+               "the loss or its gradients are no longer finite at step {}: the training diverged. "
+               "Go on from "
                "the last checkpoint (--resume auto) with a lower --lr, or with --grad_clip 1",
                step);
   TILLER_CHECK(lg_ - 1 >= kLowest,

@@ -1,6 +1,10 @@
 #include "tools/training/setup.h"
 
+#include <signal.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -217,9 +221,25 @@ std::map<std::string, std::string> network_metadata(const Inference& inference,
   return metadata;
 }
 
+void remove_torn_files(const std::string& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename();
+    const std::size_t mark = name.rfind(".tmp-");
+    if (mark == std::string::npos) continue;
+    long process = 0;
+    const char* begin = name.data() + mark + 5;
+    const auto [end, error] = std::from_chars(begin, name.data() + name.size(), process);
+    if (error != std::errc() || process <= 0 || *end != '-') continue;
+    if (kill(static_cast<pid_t>(process), 0) == 0 || errno != ESRCH) continue;  // it writes on
+    fs::remove(entry.path(), ignored);
+  }
+}
+
 void settle_run(const Start& start, const TrainingData& data, TrainingRun& run,
                 std::unique_ptr<RunLog>& files) {
   const Flags& flags = start.flags;
+  remove_torn_files(start.folder);
   run.folder = start.folder;
   run.data = data.training.get();
   run.validation = data.validation.get();

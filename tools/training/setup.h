@@ -48,6 +48,10 @@ TrainerOptions trainer_options(const Flags& flags, AnnealOrder order, DType tors
 /// f16 with `use_fp16`, bf16 with --use_bf16. Throws Error(usage) for both.
 DType torso_of(const Flags& flags, bool use_fp16);
 
+/// Removes what writes left in `folder` when their program was killed within them: files named
+/// NAME.tmp-PID-N (runtime/files/atomic_file.h) of processes that are no more.
+void remove_torn_files(const std::string& folder);
+
 /// Fills what does not depend on the network: intervals, files, positions. Opens the log.
 void settle_run(const Start& start, const TrainingData& data, TrainingRun& run,
                 std::unique_ptr<RunLog>& files);

@@ -21,12 +21,15 @@ Trainer::Trainer(const ParameterList& parameters, const TrainerOptions& options)
 bool Trainer::step(std::int64_t step, std::int64_t batch, const MicrobatchLoss& mean_loss,
                    LogMeans& log) {
   gradients_.clear();
+  loss_is_finite_ = true;
   backward_microbatches(
       gradients_, batch, options_.microbatch, [&](std::int64_t begin, std::int64_t end) {
         const double share = options_.sum_microbatches
                                  ? 1
                                  : static_cast<double>(end - begin) / static_cast<double>(batch);
         const Var loss = mean_loss(begin, end);
+        // An infinite loss may have finite gradients.
+        loss_is_finite_ = loss_is_finite_ && norm_of({loss.value()}).finite;
         const double factor = share * loss_scale_.factor();
         return factor == 1 ? loss : affine(loss, factor, 0);
       });
@@ -38,7 +41,7 @@ bool Trainer::apply(std::int64_t step, const ParameterGradients& gradients, LogM
   if (loss_scale_.enabled()) log.add("lg_loss_scale", loss_scale_.lg());
   double unscale = 1 / loss_scale_.factor();
   const GlobalNorm norm = norm_of(gradients.all(), unscale);
-  if (!norm.finite || !std::isfinite(norm.value)) {
+  if (!loss_is_finite_ || !norm.finite || !std::isfinite(norm.value)) {
     loss_scale_.update(false, step);
     return false;
   }

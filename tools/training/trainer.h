@@ -61,6 +61,7 @@ class Trainer {
   AdamW optimizer_;
   LossScale loss_scale_;
   std::vector<Average> averages_;
+  bool loss_is_finite_ = true;  // of the step that runs
 };
 
 }  // namespace tiller

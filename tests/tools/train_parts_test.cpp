@@ -10,6 +10,7 @@
 #include "tools/training/learning_rate.h"
 #include "tools/training/log_means.h"
 #include "tools/training/loss_scale.h"
+#include "tools/training/objective.h"
 #include "tools/training/openai_files.h"
 #include "tools/training/run_log.h"
 #include "tools/training/trainer.h"
@@ -162,6 +163,35 @@ TEST(LogMeans, AverageOverBatchesAndOverSamplesOfAQuartile) {
   EXPECT_EQ(means.at("loss_q3"), 3);
   EXPECT_EQ(means.size(), 3u);
   EXPECT_TRUE(log.take().empty());
+}
+
+// A sample's numbers come from (seed, step, place in the batch) alone.
+TEST(StepInputs, AreDrawnByCounters) {
+  const UniformSampler sampler(1000);
+  const Tensor x = Tensor::empty({40, 4, 4, 1});
+  fill_normal(x, {.seed = 3});
+  const Tensor y = Tensor::zeros({40}, DType::i64);
+  const DrawOptions options{.seed = 5, .small_size = 2, .class_drop = 0.5, .no_class = 9};
+  const StepInputs all = draw_inputs(x, y, 7, sampler, options);
+  const StepInputs few = draw_inputs(x.slice(0, 3), y.slice(0, 3), 7, sampler, options);
+  const StepInputs next = draw_inputs(x, y, 8, sampler, options);
+  EXPECT_EQ(all.noise.slice(0, 3).to_vector<float>(), few.noise.to_vector<float>());
+  EXPECT_EQ(all.drawn.step.slice(0, 3).to_vector<std::int64_t>(),
+            few.drawn.step.to_vector<std::int64_t>());
+  EXPECT_NE(all.noise.to_vector<float>(), next.noise.to_vector<float>());
+  EXPECT_NE(all.drawn.step.to_vector<std::int64_t>(), next.drawn.step.to_vector<std::int64_t>());
+  EXPECT_EQ(all.dropout.step, 7u);
+
+  const std::vector<std::int64_t> labels = all.y.to_vector<std::int64_t>();
+  const auto dropped = std::count(labels.begin(), labels.end(), 9);
+  EXPECT_GT(dropped, 10);
+  EXPECT_LT(dropped, 30);
+  EXPECT_EQ(std::count(labels.begin(), labels.end(), 0), 40 - dropped);
+  EXPECT_NE(labels, next.y.to_vector<std::int64_t>());
+
+  ASSERT_EQ(all.low_res.shape(), (Shape{40, 2, 2, 1}));  // the mean of each square of four
+  const float* p = x.data<float>();
+  EXPECT_NEAR(all.low_res.to_vector<float>()[1], (p[2] + p[3] + p[6] + p[7]) / 4, 1e-6);
 }
 
 TEST(RunLog, FormatsAndColumnsThatComeLater) {

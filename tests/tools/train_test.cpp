@@ -189,6 +189,26 @@ TEST(Train, GoesOnFromModelFiles) {
       << "a rate of 0 moves nothing, whatever the file says";
 }
 
+TEST(Train, EveryLoss) {
+  const TemporaryFolder folder;
+  const std::string data = make_pictures(folder / "data", 4);
+  const auto row = [&](const char* out, const Arguments& more) {
+    tiller_expect(0, tiny_unet(data, folder / out) + more +
+                         Arguments{"--iterations", "1", "--diffusion_steps", "40"});
+    return metrics(folder / out)[0];
+  };
+  const auto mse = row("a", {}), hybrid = row("b", {"--learn_sigma", "True"}),
+             rescaled = row("c", {"--learn_sigma", "True", "--rescale_learned_sigmas", "True"}),
+             kl = row("d", {"--learn_sigma", "True", "--use_kl", "True"});
+  EXPECT_FALSE(mse.contains("vb"));
+  EXPECT_EQ(mse.at("loss"), mse.at("mse"));
+  const double vb = hybrid.at("vb");
+  EXPECT_NEAR(hybrid.at("loss").get<double>(), hybrid.at("mse").get<double>() + vb, 1e-5);
+  EXPECT_NEAR(rescaled.at("vb").get<double>(), vb * 40 / 1000, 1e-5 * vb);
+  EXPECT_FALSE(kl.contains("mse"));
+  EXPECT_GT(kl.at("loss").get<double>(), 0);
+}
+
 // The reference's checkpointing draws another mask when it runs a block again.
 TEST(Train, CheckpointingChangesNothingWithDropout) {
   const TemporaryFolder folder;

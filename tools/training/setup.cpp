@@ -297,14 +297,14 @@ void announce_plan(const Inference& inference, const TrainerOptions& options, st
   const double kept = weights * (3 + static_cast<double>(options.ema_rates.size())) +
                       static_cast<double>(pass.packed_bytes);
   const double total = kept + static_cast<double>(pass.peak_bytes);
-  const auto passes = static_cast<double>((batch + microbatch - 1) / microbatch);
+  const std::int64_t passes = (batch + microbatch - 1) / microbatch;
   announce(
       "plan",
       fmt::format("{:.3g} M parameters; {} for weights, moments and averages, {} for a pass of "
                   "{} pictures; {:.3g} GFLOP per step",
                   weights / 4e6, in_gibibytes(kept),
                   in_gibibytes(static_cast<double>(pass.peak_bytes)), microbatch,
-                  passes * static_cast<double>(pass.cost.flops) / 1e9));
+                  static_cast<double>(passes) * static_cast<double>(pass.cost.flops) / 1e9));
   if (device.type == DeviceType::cpu && total > static_cast<double>(machine_memory()))
     warn(fmt::format("that is more than this machine's {}: a smaller --microbatch needs less{}",
                      in_gibibytes(static_cast<double>(machine_memory())),

@@ -121,9 +121,9 @@ class Damaged : public ::testing::TestWithParam<Whole> {
   }
 };
 
-// tests/runtime/files_bad_input_test.cpp walks every offset of every reader; here the program's
-// answer counts. A picture is no checkpoint, hence 1, unless nothing is left to know it by. Damage
-// that does no harm may pass; a signal, code 1 or a silent failure may not.
+// tests/runtime/files_bad_input_test.cpp walks every offset of every reader; here the program's answer
+// counts. A picture is no checkpoint, hence code 1, unless nothing is left to know it by. Damage that
+// does no harm may pass; a signal or a failure without a word may not.
 TEST_P(Damaged, CutShortAndFlipped) {
   const TemporaryFolder folder;
   const Bytes whole = content(folder);

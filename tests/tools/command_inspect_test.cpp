@@ -106,8 +106,13 @@ TEST(Inspect, AClassifierWithItsGradient) {
   EXPECT_LT(gradient, 2.3 * forward);
   EXPECT_GT(network["gradient"]["activation_bytes"], network["forward"]["activation_bytes"]);
   EXPECT_EQ(network["sampling_bytes"].get<std::int64_t>(),
-            8 * network["parameters"].get<std::int64_t>() +
+            4 * network["parameters"].get<std::int64_t>() +
+                network["gradient"]["packed_bytes"].get<std::int64_t>() +
                 network["gradient"]["activation_bytes"].get<std::int64_t>());
+  // Convolutions keep one form for the forward and one for the gradient by the input.
+  EXPECT_GT(network["gradient"]["packed_bytes"], network["forward"]["packed_bytes"]);
+  EXPECT_GT(network["forward"]["packed_bytes"].get<std::int64_t>(),
+            3 * network["parameters"].get<std::int64_t>());
 }
 
 TEST(Inspect, StatisticsAndDamage) {

@@ -57,10 +57,10 @@ TEST(Crop, JpegWithinTheDecodersDifference) {
 }
 
 TEST(Crop, SizesRoundAsInPython) {
-  // 45 * (10 / 12) is 37.5, which goes to 38; 15 * (10 / 12) is 12.5, which goes to 12.
-  EXPECT_EQ(center_place(12, 45, 10).left, 14);
-  EXPECT_EQ(center_place(12, 15, 10).left, 1);
-  EXPECT_EQ(center_place(15, 12, 10).top, 1);
+  // 15 * (5 / 6) is 12.5, which goes to 12; 9 * (5 / 6) is 7.5, which goes to 8.
+  EXPECT_EQ(center_place(6, 15, 5).left, 3);
+  EXPECT_EQ(center_place(15, 6, 5).top, 3);
+  EXPECT_EQ(center_place(6, 9, 5).left, 1);
   // 300x211 is halved once on the way to 64 (150x105), and becomes 91x64.
   EXPECT_EQ(center_place(300, 211, 64).top, 13);
   EXPECT_EQ(center_place(300, 211, 64).left, 0);
@@ -111,6 +111,10 @@ TEST(Resample, BoxHalvesAverageFourPixels) {
   EXPECT_THAT(values_of(resample(four, 1, 1, Filter::box)), ElementsAre(9));
   EXPECT_THAT(values_of(resample(Tensor::from(Values{0, 90, 255}, {1, 3, 1}), 1, 1, Filter::box)),
               ElementsAre(115));
+  // A pixel whose middle lies on the border of two counts to the left one.
+  EXPECT_THAT(
+      values_of(resample(Tensor::from(Values{10, 20, 60, 100, 200}, {1, 5, 1}), 1, 2, Filter::box)),
+      ElementsAre(30, 150));
 }
 
 TEST(Resample, BicubicOvershootsAndIsClamped) {

@@ -154,10 +154,11 @@ TEST(Dataset, LinksAreFollowedButNotInCircles) {
   const Folder real({"1.png"});
   const Folder folder({"b/2.png"});
   fs::create_directory_symlink(real.path(), folder / "a");
+  fs::create_directory_symlink(real.path(), folder / "c");
   fs::create_directory_symlink(folder.path(), folder / "b/back");
   const auto data = open_dataset(folder.path());
-  EXPECT_THAT(data->class_names(), ElementsAre("a", "b"));
-  EXPECT_EQ(data->size(), 2);
+  EXPECT_THAT(data->class_names(), ElementsAre("a", "b", "c"));
+  EXPECT_EQ(data->size(), 3);
 }
 
 TEST(Dataset, CachedOnlyWhereAllFit) {

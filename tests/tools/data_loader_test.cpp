@@ -17,7 +17,8 @@ using testing::error_of;
 using ::testing::HasSubstr;
 using Values = std::vector<float>;
 
-// Pictures of 6x4 pixels in two channels: the first tells which picture it is, the second the pixel.
+// Pictures of 6x4 pixels in two channels: the first tells which picture it is, the second the
+// pixel.
 class Numbered final : public Dataset {
  public:
   explicit Numbered(std::int64_t size, std::set<std::int64_t> broken = {}, bool classes = true)
@@ -166,7 +167,7 @@ std::vector<Values> batches(Loader& loader, int count) {
 }
 
 TEST(Loader, GoesOnFromAnyPlaceWithAnyThreads) {
-  LoaderOptions random = options(7);
+  LoaderOptions random = options(17);
   random.random_crop = random.random_flip = true;
   random.seed = 11;
   random.threads = 1;
@@ -200,6 +201,7 @@ TEST(Loader, FlipsHalfOfThePictures) {
   Loader loader(numbered(100), flipping);
   const Values first = loader.next().x.to_vector<float>(),
                second = loader.next().x.to_vector<float>();
+  const Order order(100, 0, false);
   int flipped = 0, changed = 0;
   for (std::size_t i = 0; i < 100; ++i) {
     // A row's second channel runs 40, 50, 60, 70, or back.
@@ -207,6 +209,10 @@ TEST(Loader, FlipsHalfOfThePictures) {
     EXPECT_EQ(std::min(left, right), 40 / 127.5f - 1);
     EXPECT_EQ(std::max(left, right), 70 / 127.5f - 1);
     flipped += left > right;
+    // By a word of its own: which pictures are mirrored says nothing about where they are cut.
+    EXPECT_EQ(
+        left > right,
+        order.draw(static_cast<std::int64_t>(i), static_cast<std::int64_t>(i)).v[3] >> 31 == 1);
     changed += left != second[i * 32 + 1];
   }
   EXPECT_NEAR(flipped, 50, 15);
@@ -263,6 +269,8 @@ TEST(Loader, NeverLoopsForEver) {
   EXPECT_THAT(error_of([&] { few.next(); }), HasSubstr("1 of them can be read"));
   Loader one(numbered(4, {0, 1, 2}), options(3));
   EXPECT_THAT(pictures(one.next()), ElementsAre(3, 3, 3));
+  Loader half(numbered(2, {0}), options(9));
+  EXPECT_THAT(pictures(half.next()), ::testing::Each(1));
   ::testing::internal::GetCapturedStderr();
   EXPECT_THAT(error_of([&] { Loader(numbered(4), options(0)); }), HasSubstr("at least 1"));
 }

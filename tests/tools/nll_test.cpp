@@ -1,5 +1,6 @@
 // tiller nll through the real program: bits per dimension against PyTorch's.
 #include "tests/tools/sample_util.h"
+#include "tools/data/crop.h"
 
 namespace tiller::testing {
 namespace {
@@ -72,6 +73,34 @@ TEST(Nll, TakesFoldersAndRepeatsNothing) {
   EXPECT_EQ(totals({"--num_samples", "9", "--batch_size", "2"}), all);
   EXPECT_EQ(totals({"--num_samples", "2"}), std::vector<float>(all.begin(), all.begin() + 2));
   EXPECT_NE(totals({"--seed", "1"}), all);
+}
+
+// A folder's pictures are cropped as image_nll.py crops them.
+TEST(Nll, CropsFilesOfAnotherSize) {
+  const TemporaryFolder folder;
+  const std::string model = write_random_unet(folder / "m.safetensors", smallest_unet());
+  std::filesystem::create_directories(folder / "whole");
+  std::filesystem::create_directories(folder / "cropped");
+  for (int i = 0; i < 2; ++i) {
+    const std::string name = fmt::format("/picture_{}.png", i);
+    std::filesystem::copy(data_file("images" + name), folder / ("whole" + name));
+    write_png(folder / ("cropped" + name), center_crop(read_image(data_file("images" + name)), 8));
+  }
+  const auto run = [&](int code, const std::string& data, const Arguments& more) {
+    return tiller_expect(code,
+                         Arguments{"nll", "--model_path", model, "--data_dir", folder / data,
+                                   "--timestep_respacing", "2", "--out", folder / data + ".npz"} +
+                             more)
+        .err;
+  };
+  EXPECT_THAT(run(0, "whole", {"--image_size", "8"}),
+              HasSubstr("2 of the pictures are scaled and cropped to 8x8"));
+  EXPECT_THAT(run(0, "cropped", {"--image_size", "8"}), ::testing::Not(HasSubstr("cropped to")));
+  const auto totals = [&](const std::string& data) {
+    return NpzReader::open(folder / data + ".npz").read("total").to_vector<float>();
+  };
+  EXPECT_EQ(totals("whole"), totals("cropped"));
+  EXPECT_NE(totals("whole")[0], totals("whole")[1]);
 }
 
 TEST(Nll, BadInput) {

@@ -168,6 +168,8 @@ TEST(Curves, Smoothing) {
   EXPECT_THAT(series[0].y, ElementsAre(1, 3));
   EXPECT_LT(series[0].stroke.opacity, 0.5);
   EXPECT_NEAR(series[1].y[1], 7.0 / 3, 1e-12);
+  const ProgressLog scale = parse_progress("step,lg_loss_scale\n0,20\n1,19\n");
+  EXPECT_EQ(make_charts({scale}, {.smooth = 0.5})[0].series.size(), 1u);
 }
 
 TEST(Curves, NothingToDraw) {

@@ -39,6 +39,8 @@ TEST(Profile, AddsUpByKernelModuleShapeAndPhase) {
   EXPECT_EQ(p.steps, 3);
   EXPECT_EQ(p.operations, 6);
   EXPECT_NEAR(p.wall_seconds, 0.030, 1e-12);
+  ASSERT_EQ(p.wall_per_step.size(), 3u);
+  EXPECT_NEAR(p.wall_per_step[2], 0.010, 1e-12);
   EXPECT_NEAR(p.busy_seconds, 0.024, 1e-12);
   EXPECT_NEAR(p.gap_seconds(), 0.006, 1e-12);
   EXPECT_EQ(p.peak_live, 900u);

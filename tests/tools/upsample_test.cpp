@@ -1,5 +1,6 @@
 // tiller upsample through the real program.
 #include "tests/tools/sample_util.h"
+#include "tools/data/crop.h"
 
 namespace tiller::testing {
 namespace {
@@ -98,6 +99,20 @@ TEST(Upsample, TakesFoldersAndPictures) {
   EXPECT_TRUE(of_npz.contains("000001_c1.png"));
   EXPECT_EQ(upsampled("base", "folder"), of_npz) << "without grid.png";
   EXPECT_EQ(upsampled("base/000000_c3.png", "one").at("000000_c3.png"), of_npz.at("000000_c3.png"));
+}
+
+// A size that is asked for is made.
+TEST(Upsample, CropsFilesToTheSizeAskedFor) {
+  const TemporaryFolder folder;
+  const std::string model = write_random_unet(folder / "m.safetensors", smallest_upsampler());
+  const std::string whole = data_file("images/picture_0.png");
+  write_png(folder / "picture_0.png", center_crop(read_image(whole), 4));
+  const auto upsampled = [&](const std::string& input, const std::string& out) {
+    tiller_expect(0, {"upsample", "--model_path", model, "--base_samples", input, "--small_size",
+                      "4", "--timestep_respacing", "1", "--out", folder / out});
+    return sample_pixels(folder / out);
+  };
+  EXPECT_EQ(upsampled(whole, "whole"), upsampled(folder / "picture_0.png", "cropped"));
 }
 
 // The network looks at the small picture, and at the one of the right index.

@@ -85,11 +85,11 @@ class Cifar final : public Dataset {
   Tensor read(std::int64_t i) const override {
     const auto [file, record] = find(i);
     const std::uint8_t* planes = file->bytes().data() + record * kRecord + 1;
-    const Tensor picture = Tensor::empty({kSide, kSide, 3}, DType::u8);
-    auto* out = picture.data<std::uint8_t>();
+    std::vector<std::uint8_t> pixels;  // [32,32,3]
+    pixels.reserve(kRecord - 1);
     for (std::int64_t p = 0; p < kPlane; ++p)
-      for (std::int64_t c = 0; c < 3; ++c) *out++ = planes[c * kPlane + p];
-    return picture;
+      for (std::int64_t c = 0; c < 3; ++c) pixels.push_back(planes[c * kPlane + p]);
+    return Tensor::from(pixels, {kSide, kSide, 3});
   }
 
  private:

@@ -19,10 +19,11 @@ enum class LabelSource : std::uint8_t {
 
 struct DatasetOptions {
   LabelSource labels = LabelSource::automatic;
-  /// The classes in the order of their numbers, to number a validation set as the training set was; a
-  /// class that is not among them is an error. Empty: the data's own, sorted by name.
+  /// The classes in the order of their numbers, to number a validation set as the training set was;
+  /// a class that is not among them is an error. Empty: the data's own, sorted by name.
   std::vector<std::string> class_names = {};
-  /// 0: as stored (3 for files of pictures); 1: grey, weighted as PIL's convert("L"); 3: grey repeated.
+  /// 0: as stored (3 for files of pictures); 1: grey, weighted as PIL's convert("L"); 3: grey
+  /// repeated.
   std::int64_t channels = 0;
   /// Decoded files are kept in memory where all of them fit into so many bytes.
   std::size_t cache_bytes = std::size_t{1} << 29;
@@ -45,7 +46,8 @@ class Dataset {
   }
   /// What to call picture i: its path, or "data_batch_1.bin[17]".
   virtual std::string name(std::int64_t i) const = 0;
-  /// Picture i: u8 [H,W,C], of any height and width. Throws Error(failed) for one that cannot be read.
+  /// Picture i: u8 [H,W,C], of any height and width. Throws Error(failed) for one that cannot be
+  /// read.
   Tensor picture(std::int64_t i) const;
   /// One line for the user: how many pictures, where, which classes, and what told them.
   const std::string& description() const { return description_; }
@@ -61,11 +63,11 @@ class Dataset {
   std::string description_;
 };
 
-/// Opens a folder of PNG, JPEG and GIF files (searched recursively, in the order of their paths, hidden
-/// files left out), CIFAR-10's binary batches (one .bin file, or a folder that holds some; class names
-/// from batches.meta.txt), or an npz (arr_0 u8 [N,H,W,C], labels in arr_1). Throws Error(failed) saying
-/// what is missing: no pictures, classes that only some pictures tell, classes that
-/// options.class_names lacks; Error(checkpoint) for a damaged npz or batch.
+/// Opens a folder of PNG, JPEG and GIF files (searched recursively, in the order of their paths,
+/// hidden files left out), CIFAR-10's binary batches (one .bin file, or a folder that holds some;
+/// class names from batches.meta.txt), or an npz (arr_0 u8 [N,H,W,C], labels in arr_1). Throws
+/// Error(failed) saying what is missing: no pictures, classes that only some pictures tell, classes
+/// that options.class_names lacks; Error(checkpoint) for a damaged npz or batch.
 std::shared_ptr<const Dataset> open_dataset(const std::string& path,
                                             const DatasetOptions& options = {});
 

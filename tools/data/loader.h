@@ -11,9 +11,9 @@ namespace tiller {
 /// What happens where the pictures end.
 enum class Epochs : std::uint8_t {
   cycle,  ///< the next epoch goes on within the batch: every picture counts equally often
-  drop,  ///< an unfinished batch is left out, as guided-diffusion does; cycles when the set is smaller
-         ///< than a batch
-  once,  ///< one epoch; its last batch may be smaller, and behind it next() gives an empty one
+  drop,   ///< an unfinished batch is left out, as guided-diffusion does; cycles when the set is
+          ///< smaller than a batch
+  once,   ///< one epoch; its last batch may be smaller, and behind it next() gives an empty one
 };
 
 struct LoaderOptions {
@@ -35,11 +35,11 @@ struct Batch {
   explicit operator bool() const { return x.defined(); }
 };
 
-/// Hands out batches in an order that is a function of the seed alone. Every place in the order has an
-/// epoch and a picture, and order, crop and flip are drawn by Philox from (seed, epoch, picture): a
-/// loader that seeks to a place goes on exactly as one that came there by itself, however many threads
-/// read. A picture that cannot be read is named once on stderr and its places are passed over, which is
-/// as repeatable. One thread may call next(), position() and seek().
+/// Hands out batches in an order that is a function of the seed alone. Every place in the order has
+/// an epoch and a picture, and order, crop and flip are drawn by Philox from (seed, epoch,
+/// picture): a loader that seeks to a place goes on exactly as one that came there by itself,
+/// however many threads read. A picture that cannot be read is named once on stderr and its places
+/// are passed over, which is as repeatable. One thread may call next(), position() and seek().
 class Loader {
  public:
   Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options);
@@ -47,11 +47,11 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// The next batch of batch_size pictures. Throws Error(failed) when a whole epoch holds no picture
-  /// that can be read, or, with Epochs::drop, too few for a batch.
+  /// The next batch of batch_size pictures. Throws Error(failed) when a whole epoch holds no
+  /// picture that can be read, or, with Epochs::drop, too few for a batch.
   Batch next();
-  /// Places consumed so far, passed-over ones included: where the next batch starts. What a checkpoint
-  /// keeps.
+  /// Places consumed so far, passed-over ones included: where the next batch starts. What a
+  /// checkpoint keeps.
   std::int64_t position() const;
   /// Goes on from a place; what was read ahead is dropped.
   void seek(std::int64_t position);

@@ -26,8 +26,8 @@ bool is_picture(const fs::path& path) {
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".gif";
 }
 
-// The paths of the pictures below root/below, relative to root. Links to folders are followed (large
-// sets are often sorted into classes by links), but not back into a folder that leads here.
+// The paths of the pictures below root/below, relative to root. Links to folders are followed
+// (large sets are often sorted into classes by links), but not back into a folder that leads here.
 void list(const fs::path& root, const std::string& below, std::set<fs::path>& above,
           std::vector<std::string>& paths) {
   const fs::path here = fs::canonical(root / below);

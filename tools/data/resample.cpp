@@ -1,7 +1,8 @@
-// PIL computes the weights in double, rounds them to integers, and adds 8-bit pixels times weights in
-// integers, first along the rows, then along the columns with 8 bits in between. Every rounding is part
-// of the result, so this file is compiled without contraction to fused multiply-adds.
-// Source: Pillow 11, src/libImaging/Resample.c (Pillow 13 takes the columns first where that is cheaper).
+// PIL computes the weights in double, rounds them to integers, and adds 8-bit pixels times weights
+// in integers, first along the rows, then along the columns with 8 bits in between. Every rounding
+// is part of the result, so this file is compiled without contraction to fused multiply-adds.
+// Source: Pillow 11, src/libImaging/Resample.c (Pillow 13 takes the columns first where that is
+// cheaper).
 #include "tools/data/resample.h"
 
 #include <algorithm>
@@ -51,8 +52,10 @@ Taps make_taps(std::int64_t from, std::int64_t to, std::int64_t begin, std::int6
   std::vector<double> exact(static_cast<std::size_t>(taps.stride));
   for (std::int64_t i = begin; i < end; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
-    const auto first = std::max<std::int64_t>(static_cast<std::int64_t>(center - reach + 0.5), 0);
-    const auto last = std::min(static_cast<std::int64_t>(center + reach + 0.5), from);
+    const double left = center - reach + 0.5,
+                 right = center + reach + 0.5;  // truncated, as PIL does
+    const auto first = std::max<std::int64_t>(static_cast<std::int64_t>(left), 0);
+    const auto last = std::min(static_cast<std::int64_t>(right), from);
     double sum = 0;
     for (std::int64_t k = 0; k < last - first; ++k) {
       const double x = (static_cast<double>(k + first) - center + 0.5) * (1.0 / stretch);
@@ -115,7 +118,8 @@ Tensor resample(const Tensor& picture, std::int64_t height, std::int64_t width, 
   const std::int64_t channels = source.dim(2);
   const auto* pixels = source.data<std::uint8_t>();
 
-  // An axis whose size stays is left alone. Else only the rows that the window is made of are narrowed.
+  // An axis whose size stays is left alone. Else only the rows that the window is made of are
+  // narrowed.
   const bool same_height = source.dim(0) == height;
   Taps down;
   std::int64_t first = window.top, last = window.top + window.height;

@@ -52,7 +52,8 @@ struct Frame {
   }
 };
 
-// Of a run of many points only what a column of pixels can show: its first and last, lowest and highest.
+// Of a run of many points only what a column of pixels can show: its first and last, lowest and
+// highest.
 std::vector<Point> thinned(const std::vector<Point>& points) {
   std::vector<Point> out;
   for (std::size_t begin = 0; begin < points.size();) {

@@ -13,8 +13,8 @@ struct Series {
   Stroke stroke;
 };
 
-/// One diagram. Numbers that are not finite, and on a logarithmic axis those that are not positive, are
-/// gaps.
+/// One diagram. Numbers that are not finite, and on a logarithmic axis those that are not positive,
+/// are gaps.
 struct Chart {
   std::string title, x_label;
   bool log_y = false;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <tuple>
 
 namespace tiller {
 
@@ -37,6 +38,11 @@ KeyParts parts_of(const std::string& key) {
 
 bool is_position(const std::string& key) { return key == "step" || key == "samples"; }
 
+// What is set rather than measured has no noise to be averaged away.
+bool is_setting(const std::string& quantity) {
+  return quantity == "lg_loss_scale" || quantity == "lr";
+}
+
 bool wanted(const std::string& key, const std::vector<std::string>& keys) {
   if (keys.empty()) return !is_position(key);
   const auto names = [&](const std::string& k) { return k == key || k == parts_of(key).quantity; };
@@ -61,8 +67,8 @@ std::string x_key(const ProgressLog& run, const std::string& asked) {
   return "row";
 }
 
-// A curve of one key. Where a run was resumed from an earlier step, x goes back: what had been logged
-// from there on was done again, and the later numbers count.
+// A curve of one key. Where a run was resumed from an earlier step, x goes back: what had been
+// logged from there on was done again, and the later numbers count.
 Series series_of(const ProgressLog& run, const std::string& key, const std::string& x_asked) {
   const std::vector<double>& y = *find(run, key);
   const std::vector<double>* x = find(run, x_key(run, x_asked));
@@ -85,7 +91,9 @@ struct Group {
   std::size_t rank;
   std::string quantity;
   bool quarters;
-  friend auto operator<=>(const Group&, const Group&) = default;
+  friend bool operator<(const Group& a, const Group& b) {
+    return std::tie(a.rank, a.quantity, a.quarters) < std::tie(b.rank, b.quantity, b.quarters);
+  }
 };
 
 std::map<Group, std::vector<std::string>> grouped(const std::vector<ProgressLog>& runs,
@@ -160,7 +168,7 @@ std::vector<Chart> make_charts(const std::vector<ProgressLog>& runs, const Curve
           series.name = runs.size() == 1   ? keys[k]
                         : keys.size() == 1 ? runs[r].name
                                            : runs[r].name + " " + keys[k];
-        if (options.smooth > 0) {
+        if (options.smooth > 0 && !is_setting(group.quantity)) {
           Series raw = series;
           raw.name.clear();
           raw.stroke.width = 1;
@@ -181,10 +189,14 @@ PageSize page_size(std::size_t charts) {
 }
 
 void draw_charts(Canvas& canvas, const std::vector<Chart>& charts) {
-  for (std::size_t i = 0; i < charts.size(); ++i)
+  int column = 0, row = 0;
+  for (const Chart& chart : charts) {
     draw_chart(
-        canvas, charts[i],
-        {static_cast<double>(i % 2 * kChartWidth), static_cast<double>(i / 2 * kChartHeight)});
+        canvas, chart,
+        {static_cast<double>(column * kChartWidth), static_cast<double>(row * kChartHeight)});
+    row += column;
+    column = 1 - column;
+  }
 }
 
 }  // namespace tiller

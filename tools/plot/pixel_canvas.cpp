@@ -1,5 +1,5 @@
-// Lines as pixels: how much of a pixel a line covers is taken from the distance between its middle and
-// the line.
+// Lines as pixels: how much of a pixel a line covers is taken from the distance between its middle
+// and the line.
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -34,7 +34,7 @@ std::vector<double> linear_ticks(const Axis& axis, int count) {
   const double step = (axis.high - axis.low) / count;
   const double power = std::pow(10.0, std::floor(std::log10(step)));
   for (const double factor : {1.0, 2.0, 5.0})
-    if (factor * power >= step * 0.999) return multiples(factor * power, axis);
+    if (factor * power >= step * 0.7) return multiples(factor * power, axis);
   return multiples(10 * power, axis);
 }
 
@@ -42,11 +42,11 @@ std::vector<double> linear_ticks(const Axis& axis, int count) {
 
 std::vector<double> ticks(const Axis& axis, int count) {
   if (!axis.logarithmic) return linear_ticks(axis, count);
-  const double first = std::floor(std::log10(axis.low)), last = std::ceil(std::log10(axis.high));
-  const double every = std::max(1.0, std::ceil((last - first) / count));
-  const bool dense = last - first <= 2;
+  const double first = std::ceil(std::log10(axis.low)), last = std::floor(std::log10(axis.high));
+  const bool dense = last - first < 2;
+  const double every = dense ? 1 : std::ceil((last - first + 1) / count);
   std::vector<double> out;
-  for (double exponent = first; exponent <= last; exponent += every)
+  for (double exponent = dense ? first - 1 : first; exponent <= last; exponent += every)
     for (const double factor : {1.0, 2.0, 5.0}) {
       const double value = factor * std::pow(10.0, exponent);
       if ((factor == 1 || dense) && value >= axis.low && value <= axis.high) out.push_back(value);

@@ -67,6 +67,7 @@ std::string profile_json(const Profile& profile) {
                {"steps", profile.steps},
                {"operations", profile.operations},
                {"wall_seconds", profile.wall_seconds},
+               {"wall_per_step", profile.wall_per_step},
                {"busy_seconds", profile.busy_seconds},
                {"gap_seconds", profile.gap_seconds()},
                {"cost", cost_json(profile.cost)},
@@ -97,6 +98,7 @@ Profile read_profile(const std::string& path) {
     profile.steps = json.at("steps").get<std::int64_t>();
     profile.operations = json.at("operations").get<std::int64_t>();
     profile.wall_seconds = json.at("wall_seconds").get<double>();
+    profile.wall_per_step = json.at("wall_per_step").get<std::vector<double>>();
     profile.busy_seconds = json.at("busy_seconds").get<double>();
     profile.cost = cost_from(json.at("cost"));
     profile.peak_live = json.at("peak_live").get<std::size_t>();

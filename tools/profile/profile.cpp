@@ -122,8 +122,9 @@ Profile summarize(const Recording& recording, const Ceilings& ceilings, int dept
   for (const Stretch& stretch : stretches) {
     const OpRecord& first = recording.ops[stretch.begin];
     if (first.step >= 0) ++profile.steps;
-    profile.wall_seconds +=
-        static_cast<double>(recording.ops[stretch.end - 1].end_ns - first.begin_ns) * 1e-9;
+    profile.wall_per_step.push_back(
+        static_cast<double>(recording.ops[stretch.end - 1].end_ns - first.begin_ns) * 1e-9);
+    profile.wall_seconds += profile.wall_per_step.back();
   }
   for (const OpRecord& op : recording.ops) {
     profile.busy_seconds += static_cast<double>(op.end_ns - op.begin_ns) * 1e-9;

@@ -47,6 +47,7 @@ struct Profile {
   double wall_seconds = 0;  ///< from the first operation's start to the last one's end, per step
                             ///< summed, so that what lies between steps does not count
   double busy_seconds = 0;  ///< within operations
+  std::vector<double> wall_per_step;  ///< its parts
   Cost cost;
   std::size_t peak_live = 0;
   std::map<ProfileBy, std::vector<ProfileRow>> tables;  ///< each sorted by time

@@ -128,9 +128,10 @@ Pictures read_pictures(const std::string& path, NameLabels names, std::int64_t s
           {static_cast<std::int64_t>(files.size()), picture.dim(0), picture.dim(1), picture.dim(2)},
           DType::u8);
     TILLER_CHECK(picture.dim(0) == in.pixels.dim(1) && picture.dim(1) == in.pixels.dim(2),
-                 "{} has {}x{} pixels, {} has {}x{}: all must have one size", files[i].string(),
-                 picture.dim(1), picture.dim(0), files[0].string(), in.pixels.dim(2),
-                 in.pixels.dim(1));
+                 "{} has {}x{} pixels, {} has {}x{}: all must have one size, or be cropped to one "
+                 "(nll --image_size, upsample --small_size)",
+                 files[i].string(), picture.dim(1), picture.dim(0), files[0].string(),
+                 in.pixels.dim(2), in.pixels.dim(1));
     std::memcpy(in.pixels.data<std::uint8_t>() + static_cast<std::int64_t>(i) * picture.numel(),
                 picture.data<std::uint8_t>(), picture.bytes());
   }

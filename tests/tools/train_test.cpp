@@ -232,6 +232,9 @@ TEST(Train, MicrobatchesDoNotChangeTheGradientUnlessAsked) {
   };
   const double whole = norm("a", {});
   EXPECT_NEAR(norm("b", {"--microbatch", "3"}), whole, 1e-4 * whole);
+  // Nor does the mask of dropout depend on it.
+  const double dropped = norm("d", {"--dropout", "0.5"});
+  EXPECT_NEAR(norm("e", {"--dropout", "0.5", "--microbatch", "2"}), dropped, 1e-4 * dropped);
   EXPECT_NEAR(norm("c", {"--microbatch", "2", "--sum_microbatches", "True"}), 2 * whole,
               2e-4 * whole);
 }

@@ -52,9 +52,11 @@ int run_versus(const std::vector<Case*>& cases, const Options& options) {
   Checked checked;
   double flops = 0, weighted = 0, ours_total = 0, theirs_total = 0;
   bool all_right = true;
-  fmt::print("{}ratio | ours % of peak | calls | GFLOP | ours | call\n{}",
-             options.markdown ? "| " : "",
-             options.markdown ? "| ---: | ---: | ---: | ---: | --- | --- |\n" : "");
+  const char* head = "ratio | ours % of peak | calls | GFLOP | ours | call";
+  if (options.markdown)
+    fmt::print("| {} |\n| ---: | ---: | ---: | ---: | --- | --- |\n", head);
+  else
+    fmt::print("{}\n", head);
   for (Case* call : cases) {
     const std::string ours = options.row.empty() ? call->default_row() : options.row;
     const std::vector<std::string> rows = call->rows();

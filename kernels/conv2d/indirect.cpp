@@ -125,7 +125,7 @@ class Plan {
                  static_cast<std::int64_t>(phases_[i].offsets.size() * sources_.size()));
       }
       launch("indirection", gemm.all_tiles(), [&](std::int64_t tile) {
-        fill_tile_pointers(gemm, tile, [&](std::int64_t row, const float** to) {
+        fill_tile_pointers(gemm, tile, zeros_, [&](std::int64_t row, const float** to) {
           point(gemm, phases_[i], row, to);
         });
       });

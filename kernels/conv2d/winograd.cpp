@@ -264,7 +264,7 @@ class Plan {
     for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
       for (std::int64_t t = 0; t < rows.count; ++t)
         kernels_.strip[rows.rows(t)](l_.channels, input + rows.begin(t) * l_.channels, w,
-                                     c + e * kProductFloats + rows.begin(t) * width);
+                                     c + e * kProductFloats + rows.begin(t) * width, false);
       input += l_.product_stride();
       w += l_.channels * width;
     }

@@ -1,6 +1,7 @@
 #include "kernels/gemm/gemm.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/gemm/finish.h"
 #include "kernels/gemm/floats.h"
@@ -126,7 +127,35 @@ class Epilogue {
   const std::int64_t size_;
 };
 
+// One stretch of the reduction for one tile and panel.
+void multiply(const Gemm& gemm, const std::vector<GemmRun>& runs, std::int64_t tile,
+              std::int64_t panel, float* c, bool accumulate) {
+  const Tiles tiles = gemm.tiles();
+  const std::int64_t rows = tiles.rows(tile % tiles.count);
+  if (gemm.strips) {
+    const GemmRun& run = runs.front();
+    const float* a = gemm.strips + tiles.begin(tile) * gemm.row_floats + run.begin * rows;
+    const float* b = run.b + panel * run.panel_stride;
+    return gemm.kernels->strip[rows](run.length, a, b, c, accumulate);
+  }
+  const TileKernel* kernels = gemm.narrow ? gemm.kernels->narrow : gemm.kernels->tile;
+  kernels[rows](runs.data(), static_cast<std::int64_t>(runs.size()), panel,
+                gemm.table + tile * gemm.segments * kMaxTileRows, c, accumulate);
+}
+
 }  // namespace
+
+void fill_tile_strips(const Gemm& gemm, std::int64_t tile, const float* rows, std::int64_t stride,
+                      std::int64_t length) {
+  const Tiles tiles = gemm.tiles();
+  const std::int64_t count = tiles.rows(tile);
+  float* to = gemm.strips + tiles.begin(tile) * length;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float* from = rows + (tiles.begin(tile) + i) * stride;
+    for (std::int64_t l = 0; l < length; l += kStripElements)
+      std::memcpy(to + l * count + i * kStripElements, from + l, kStripElements * sizeof(float));
+  }
+}
 
 void run_gemm(const Gemm& gemm) {
   const std::int64_t all_tiles = gemm.all_tiles(), panels = gemm.panels();
@@ -135,8 +164,6 @@ void run_gemm(const Gemm& gemm) {
   const std::int64_t per_block = tiles_per_block(gemm);
   const std::int64_t blocks = (all_tiles + per_block - 1) / per_block;
   const std::int64_t tile_floats = gemm.kernels->rows * gemm.panel_columns();
-  const TileKernel* kernels = gemm.narrow ? gemm.kernels->narrow : gemm.kernels->tile;
-  const Tiles tiles = gemm.tiles();
   const Epilogue epilogue(gemm);
   launch_dynamic("gemm", panels * blocks, [&](std::int64_t task) {
     alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxPanelColumns];
@@ -144,11 +171,9 @@ void run_gemm(const Gemm& gemm) {
     const std::int64_t last = std::min(first + per_block, all_tiles);
     for (std::size_t cut = 0; cut < cuts.size(); ++cut)
       for (std::int64_t tile = first; tile < last; ++tile) {
-        kernels[tiles.rows(tile % tiles.count)](cuts[cut].data(),
-                                                static_cast<std::int64_t>(cuts[cut].size()), panel,
-                                                gemm.table + tile * gemm.segments * kMaxTileRows,
-                                                c + (tile - first) * tile_floats, cut > 0);
-        if (cut + 1 == cuts.size()) epilogue(tile, panel, c + (tile - first) * tile_floats);
+        float* sums = c + (tile - first) * tile_floats;
+        multiply(gemm, cuts[cut], tile, panel, sums, cut > 0);
+        if (cut + 1 == cuts.size()) epilogue(tile, panel, sums);
       }
   });
 }

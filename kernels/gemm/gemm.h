@@ -66,7 +66,10 @@ struct Gemm {
   RowMap map;
 
   const float** table = nullptr;  ///< [tiles][segments][kMaxTileRows]; workspace
-  float* moments = nullptr;       ///< [tiles][2][padded K] mean and squared deviations, or null
+  /// In place of the table, for one segment without gaps: the rows of each tile as strips, tile
+  /// after tile (kernels/gemm/microkernel.h); workspace.
+  float* strips = nullptr;
+  float* moments = nullptr;  ///< [tiles][2][padded K] mean and squared deviations, or null
 
   std::int64_t panel_columns() const { return narrow ? kernels->narrow_columns : kernels->columns; }
   std::int64_t panels() const { return (columns + panel_columns() - 1) / panel_columns(); }
@@ -76,15 +79,24 @@ struct Gemm {
 };
 
 /// Fills the indirection table: pointers(row, to) writes row's pointer of segment s to
-/// to[s * kMaxTileRows]. Call it from any thread, tile by tile.
+/// to[s * kMaxTileRows], `zeros` for padding. Call it from any thread, tile by tile.
 template <class F>
-void fill_tile_pointers(const Gemm& gemm, std::int64_t tile, const F& pointers) {
+void fill_tile_pointers(const Gemm& gemm, std::int64_t tile, const float* zeros,
+                        const F& pointers) {
   const Tiles tiles = gemm.tiles();
   const std::int64_t image = tile / tiles.count, within = tile % tiles.count;
   const float** to = gemm.table + tile * gemm.segments * kMaxTileRows;
   for (std::int64_t i = 0; i < tiles.rows(within); ++i)
     pointers(image * gemm.image_rows + tiles.begin(within) + i, to + i);
+  // At the top and bottom of an image whole tiles fall beside it for some taps.
+  for (std::int64_t s = 0; s < gemm.segments; ++s, to += kMaxTileRows)
+    if (std::all_of(to, to + tiles.rows(within), [&](const float* p) { return p == zeros; }))
+      *to = nullptr;
 }
+
+/// Fills the strips of a tile from rows of `length` floats that lie `stride` apart.
+void fill_tile_strips(const Gemm& gemm, std::int64_t tile, const float* rows, std::int64_t stride,
+                      std::int64_t length);
 
 void run_gemm(const Gemm& gemm);
 

@@ -30,15 +30,17 @@ struct GemmRun {
 /// Most rows of a tile on any instruction set.
 constexpr int kMaxTileRows = 14;
 
-/// `rows`: [segments][kMaxTileRows] pointers. `c`: [rows][columns], added to when `accumulate`.
+/// `rows`: [segments][kMaxTileRows] pointers; a null first pointer says that the whole segment is
+/// zeros. `c`: [rows][columns], added to when `accumulate`.
 using TileKernel = void (*)(const GemmRun* runs, std::int64_t count, std::int64_t panel,
                             const float* const* rows, float* c, bool accumulate);
 /// `a`: [length][rows], `b`: [length][columns]; `c`: [rows][columns] is overwritten.
 using OuterKernel = void (*)(std::int64_t length, const float* a, const float* b, float* c);
 /// Elements of a row that stand side by side in a strip: a cache line.
 constexpr int kStripElements = 16;
-/// `length`: a multiple of kStripElements. `c`: [rows][columns] is overwritten.
-using StripKernel = void (*)(std::int64_t length, const float* a, const float* b, float* c);
+/// `length`: a multiple of kStripElements. `c`: [rows][columns], added to when `accumulate`.
+using StripKernel = void (*)(std::int64_t length, const float* a, const float* b, float* c,
+                             bool accumulate);
 
 /// The kernels of one instruction set, indexed by the number of rows (0 is unused).
 struct Microkernels {

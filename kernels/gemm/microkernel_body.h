@@ -27,6 +27,7 @@ void tile_kernel(const GemmRun* runs, std::int64_t count, std::int64_t panel,
                              : Value{};
   for (const GemmRun* run = runs; run != runs + count; ++run) {
     const float* const* segment = rows + run->segment * kMaxTileRows;
+    if (!segment[0]) continue;
     const std::int64_t length = run->length;
     const float* a[kRows];
 #pragma GCC unroll 16
@@ -84,14 +85,16 @@ void outer_kernel(std::int64_t length, const float* a, const float* b, float* c)
 }
 
 template <int kRows, int kVectors, int kLanes>
-void strip_kernel(std::int64_t length, const float* a, const float* b, float* c) {
+void strip_kernel(std::int64_t length, const float* a, const float* b, float* c, bool accumulate) {
   using Value = typename Vector<kLanes>::Value;
   using Unaligned = typename Vector<kLanes>::Unaligned;
   Value sum[kRows][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = Value{};
+    for (int v = 0; v < kVectors; ++v)
+      sum[i][v] = accumulate ? *reinterpret_cast<const Unaligned*>(c + (i * kVectors + v) * kLanes)
+                             : Value{};
   for (std::int64_t strip = 0; strip < length; strip += kStripElements) {
     for (int l = 0; l < kStripElements; ++l) {
       Value column[kVectors];

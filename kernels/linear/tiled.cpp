@@ -30,7 +30,6 @@ class Plan {
  public:
   Plan(const Problem& problem, const Microkernels& kernels, void* workspace)
       : p_(problem), arena_(workspace), gemm_{} {
-    x_ = p_.silu ? silu_rows(p_.x, arena_) : float_rows(p_.x, arena_);
     gemm_.kernels = &kernels;
     gemm_.columns = p_.y.cols();
     gemm_.narrow = gemm_.columns <= kernels.narrow_columns;
@@ -46,6 +45,11 @@ class Plan {
       if (!arena_.measuring()) padded_bias(p_.bias, {}, gemm_.dtype, gemm_.padded_columns(), bias);
       gemm_.bias = bias;
     }
+    if (strips()) {
+      gemm_.strips = arena_.take<float>(p_.x.numel());
+      return;
+    }
+    x_ = p_.silu ? silu_rows(p_.x, arena_) : float_rows(p_.x, arena_);
     gemm_.table = arena_.take<const float*>(gemm_.all_tiles() * kMaxTileRows);
   }
 
@@ -56,13 +60,27 @@ class Plan {
                         p_.transposed, gemm_.dtype};
     const Tensor w = packed(p_.w, form);
     gemm_.runs.push_back({w.data<float>(), form.panel_stride(), 0, 0, p_.x.cols()});
-    for (std::int64_t tile = 0; tile < gemm_.all_tiles(); ++tile)
-      fill_tile_pointers(gemm_, tile,
-                         [&](std::int64_t row, const float** to) { *to = x_.row(row); });
+    if (strips())
+      launch("strips", gemm_.all_tiles(), [&](std::int64_t tile) {
+        fill_tile_strips(gemm_, tile, static_cast<const float*>(p_.x.raw()), p_.x.row_stride(),
+                         p_.x.cols());
+      });
+    else
+      for (std::int64_t tile = 0; tile < gemm_.all_tiles(); ++tile)
+        fill_tile_pointers(gemm_, tile, nullptr,
+                           [&](std::int64_t row, const float** to) { *to = x_.row(row); });
     run_gemm(gemm_);
   }
 
  private:
+  // Copying x into strips costs one pass over it, which enough panels pay back.
+  static constexpr std::int64_t kMinPanels = 16;
+  bool strips() const {
+    return p_.x.dtype() == DType::f32 && !p_.silu && !gemm_.narrow &&
+           p_.x.cols() % kStripElements == 0 && gemm_.image_rows > 1 &&
+           gemm_.panels() >= kMinPanels;
+  }
+
   const Problem& p_;
   Arena arena_;
   FloatRows x_;

@@ -18,6 +18,11 @@ constexpr std::array kVariables{
                 "order of threads on simt: ascending, descending, or the seed of a random one"},
     EnvVariable{"TILLER_REFERENCE_DIR",
                 "folder with the big reference files that the tests may use"},
+    EnvVariable{"OPENAI_LOGDIR",
+                "folder of a training run without --out, as guided-diffusion reads it"},
+    EnvVariable{"OPENAI_LOG_FORMAT",
+                "what a training run writes: stdout, log, csv, json, with commas between; default "
+                "stdout,log,csv"},
 };
 }  // namespace
 

@@ -4,6 +4,7 @@
 
 #include "runtime/error.h"
 #include "tools/flags/architecture.h"
+#include "tools/training/state.h"
 
 namespace tiller {
 
@@ -45,7 +46,7 @@ std::vector<std::string> class_names(const Checkpoint& checkpoint, std::int64_t 
 }
 
 Network open(const std::string& path, const Flags& flags, Device device, bool classifier) {
-  const Checkpoint checkpoint = Checkpoint::open(path);
+  const Checkpoint checkpoint = network_weights(Checkpoint::open(path));
   const Inference inference = infer(checkpoint, given_network_flags(flags));
   if ((inference.kind == NetworkKind::classifier) != classifier)
     fail(ErrorKind::checkpoint,
@@ -55,7 +56,9 @@ Network open(const std::string& path, const Flags& flags, Device device, bool cl
                     : fmt::format("{} holds a classifier, not a diffusion network; give it with "
                                   "--classifier_path",
                                   path));
-  return load_network(checkpoint, inference, device);
+  Network network = load_network(checkpoint, inference, device);
+  network.path = path;  // of a training's state only a part is read
+  return network;
 }
 }  // namespace
 

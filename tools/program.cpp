@@ -24,10 +24,20 @@ namespace tiller {
 namespace {
 
 constexpr Command kCommands[] = {
-    {"demo", demo_command},       {"sample", sample_command},   {"upsample", upsample_command},
-    {"nll", nll_command},         {"verify", verify_command},   {"inspect", inspect_command},
-    {"convert", convert_command}, {"graph", graph_command},     {"gradcheck", gradcheck_command},
-    {"devices", devices_command}, {"profile", profile_command}, {"plot", plot_command},
+    {"demo", demo_command},
+    {"sample", sample_command},
+    {"upsample", upsample_command},
+    {"train", train_command},
+    {"train-classifier", train_classifier_command},
+    {"nll", nll_command},
+    {"verify", verify_command},
+    {"inspect", inspect_command},
+    {"convert", convert_command},
+    {"graph", graph_command},
+    {"gradcheck", gradcheck_command},
+    {"devices", devices_command},
+    {"profile", profile_command},
+    {"plot", plot_command},
 };
 
 void print_help() {

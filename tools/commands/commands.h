@@ -5,6 +5,8 @@ namespace tiller {
 
 int sample_command(const Flags& flags);
 int upsample_command(const Flags& flags);
+int train_command(const Flags& flags);
+int train_classifier_command(const Flags& flags);
 int nll_command(const Flags& flags);
 int demo_command(const Flags& flags);
 int verify_command(const Flags& flags);

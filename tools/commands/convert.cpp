@@ -6,6 +6,7 @@
 #include "runtime/files/checkpoint.h"
 #include "tools/commands/commands.h"
 #include "tools/flags/architecture.h"
+#include "tools/training/state.h"
 
 namespace tiller {
 
@@ -59,7 +60,7 @@ int convert_command(const Flags& flags) {
   const std::string in = flags.argument("IN"), out = flags.argument("OUT");
   const Container container = container_of(out);
   refuse_same_file(in, out);
-  const Checkpoint checkpoint = Checkpoint::open(in);
+  const Checkpoint checkpoint = network_weights(Checkpoint::open(in));
   if (checkpoint.content() == FileContent::optimizer)
     fail(ErrorKind::checkpoint,
          fmt::format("{} is an optimizer's state, not weights; convert the model*.pt or ema_*.pt "

@@ -8,6 +8,7 @@
 #include "tools/commands/commands.h"
 #include "tools/flags/architecture.h"
 #include "tools/report/plan.h"
+#include "tools/training/state.h"
 
 namespace tiller {
 
@@ -22,7 +23,7 @@ Network planned(const Flags& flags) {
   const auto given = given_network_flags(flags);
   Inference inference;
   if (!model.empty() || !classifier.empty()) {
-    inference = infer(Checkpoint::open(model.empty() ? classifier : model), given);
+    inference = infer(network_weights(Checkpoint::open(model.empty() ? classifier : model)), given);
   } else if (std::any_of(given.begin(), given.end(),
                          [](const auto& flag) { return flag.first.starts_with("classifier_"); })) {
     inference.kind = NetworkKind::classifier;

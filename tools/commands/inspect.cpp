@@ -15,6 +15,7 @@
 #include "tools/report/plan.h"
 #include "tools/report/printable.h"
 #include "tools/report/statistics.h"
+#include "tools/training/state.h"
 
 namespace tiller {
 
@@ -324,7 +325,8 @@ int inspect_command(const Flags& flags) {
       json = report_optimizer(path);
       print = print_optimizer;
     } else {
-      json = report_checkpoint(checkpoint, flags);
+      json = report_checkpoint(network_weights(checkpoint), flags);
+      json["container"] = name(checkpoint.format());  // of the file, not of a part of it
     }
   }
   std::error_code error;

@@ -8,6 +8,7 @@
 #include "tools/commands/commands.h"
 #include "tools/report/comparison.h"
 #include "tools/report/reference.h"
+#include "tools/training/state.h"
 
 namespace tiller {
 
@@ -110,7 +111,8 @@ void try_other_order(const Network& network, const NpzReader& file, const Refere
       other.kind == NetworkKind::classifier ? other.classifier.qkv_order : other.unet.qkv_order;
   order = order == QkvOrder::legacy ? QkvOrder::split : QkvOrder::legacy;
   const char* flag = order == QkvOrder::split ? "True" : "False";
-  const Network again = load_network(Checkpoint::open(network.path), other, in.x.device());
+  const Network again =
+      load_network(network_weights(Checkpoint::open(network.path)), other, in.x.device());
   if (run(again, file, in, nullptr, tolerance).passed())
     fmt::print(stderr, "with --use_new_attention_order {} the network agrees with the reference\n",
                flag);

@@ -46,9 +46,12 @@ const Names kDiffusion = {
 const Names kSampling = {"clip_denoised", "num_samples", "batch_size", "use_ddim", "eta",
                          "classes",       "first_index", "rng",        "noise",    "save",
                          "preview_every", "seed",        "out"};
-const Names kTraining = {"data_dir",     "schedule_sampler", "lr",
-                         "weight_decay", "batch_size",       "microbatch",
-                         "log_interval", "save_interval",    "resume_checkpoint"};
+const Names kTraining = {
+    "data_dir",          "schedule_sampler", "lr",           "weight_decay",
+    "batch_size",        "microbatch",       "log_interval", "save_interval",
+    "resume_checkpoint", "labels",           "random_crop",  "random_flip",
+    "use_bf16",          "warmup_steps",     "grad_clip",    "sum_microbatches",
+    "overfit_one_batch", "resume",           "keep",         "openai_files"};
 const Names kRun = {"device", "threads", "kernel"};
 
 Names operator+(Names a, const Names& b) {
@@ -77,16 +80,20 @@ std::vector<CommandSpec> make_specs() {
        .fallbacks = {{"batch_size", "16"}, {"num_samples", "-1"}, {"out", "out"}}},
       {.name = "train",  // image_train.py and super_res_train.py
        .summary = "Train a diffusion network, or a super-resolution network (--large_size).",
-       .flags = Names{"image_size"} + kUNet + kSuperResolution + kDiffusion + kTraining +
-                Names{"lr_anneal_steps", "ema_rate", "fp16_scale_growth", "seed", "out"} + kRun},
+       .flags =
+           Names{"image_size"} + kUNet + kSuperResolution + kDiffusion + kTraining +
+           Names{"lr_anneal_steps", "iterations", "ema_rate", "ema_warmup", "fp16_scale_growth",
+                 "class_drop", "grid_samples", "grid_steps", "seed", "out"} +
+           kRun,
+       .fallbacks = {{"iterations", "0"}}},
       {.name = "train-classifier",  // classifier_train.py
        .summary = "Train a noised classifier.",
-       .flags = Names{"image_size", "num_classes", "in_channels"} + kClassifier + kDiffusion +
-                kTraining +
+       .flags = Names{"image_size", "num_classes", "in_channels", "dropout", "use_checkpoint"} +
+                kClassifier + kDiffusion + kTraining +
                 Names{"val_data_dir", "noised", "iterations", "anneal_lr", "eval_interval", "seed",
                       "out"} +
                 kRun,
-       .fallbacks = {{"batch_size", "4"}, {"lr", "3e-4"}}},
+       .fallbacks = {{"batch_size", "4"}, {"lr", "3e-4"}, {"random_crop", "True"}}},
       {.name = "nll",  // image_nll.py
        .summary = "Bits per dimension of pictures under a diffusion network.",
        .flags =

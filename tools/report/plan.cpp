@@ -6,8 +6,10 @@
 #include <string_view>
 #include <utility>
 
+#include "autograd/ops.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/linear/linear.h"
+#include "nn/optimizer.h"
 #include "runtime/backend.h"
 
 namespace tiller {
@@ -105,6 +107,16 @@ PassPlan plan_gradient(const Network& planned, std::int64_t batch) {
   TILLER_CHECK(planned.classifier, "only a classifier has an input gradient to plan");
   const PlannedInputs in = planned_inputs(planned, batch);
   return measure([&] { planned.classifier->log_prob_gradient(in.x, in.t, in.y); });
+}
+
+PassPlan plan_training(const Network& planned, std::int64_t batch) {
+  const PlannedInputs in = planned_inputs(planned, batch);
+  ParameterGradients gradients(planned.parameters());
+  return measure([&] {
+    backward_microbatches(gradients, batch, 0, [&](std::int64_t, std::int64_t) {
+      return reduce_mean(planned_output(planned, in, in.x));
+    });
+  });
 }
 
 }  // namespace tiller

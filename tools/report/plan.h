@@ -22,6 +22,9 @@ PassPlan plan_forward(const Network& planned, std::int64_t batch, std::int64_t h
 /// A classifier's forward and input gradient.
 PassPlan plan_gradient(const Network& planned, std::int64_t batch);
 
+/// One microbatch of training: forward, and the gradients of all parameters, which stay.
+PassPlan plan_training(const Network& planned, std::int64_t batch);
+
 /// Inputs on meta for a planned network.
 struct PlannedInputs {
   Tensor x, t, y, low_res;

@@ -42,7 +42,7 @@ void Progress::clear() {
 
 void Progress::update(std::int64_t done, const std::string& what) {
   const Clock::time_point now = Clock::now();
-  const bool last = done == total_;
+  const bool last = total_ > 0 && done == total_;
   if (!last && seconds_between(printed_, now) < (terminal_ ? kTerminalInterval : kQuietInterval))
     return;
   printed_ = now;
@@ -50,8 +50,10 @@ void Progress::update(std::int64_t done, const std::string& what) {
   const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
   const std::string line =
       last ? fmt::format("{}, {:.3g} {}/s, took {}", what, rate, unit_, clock_time(elapsed))
-           : fmt::format("{}, {:.3g} {}/s, {} left", what, rate, unit_,
-                         rate > 0 ? clock_time(static_cast<double>(total_ - done) / rate) : "?");
+      : total_ > 0
+          ? fmt::format("{}, {:.3g} {}/s, {} left", what, rate, unit_,
+                        rate > 0 ? clock_time(static_cast<double>(total_ - done) / rate) : "?")
+          : fmt::format("{}, {:.3g} {}/s", what, rate, unit_);
   if (!terminal_ || last) {
     clear();
     std::fputs((line + "\n").c_str(), stderr);

@@ -9,7 +9,8 @@ namespace tiller {
 /// else a whole line now and then.
 class Progress {
  public:
-  /// `total` counts units of equal work (one step of one picture); `unit` names them.
+  /// `total` counts units of equal work (one step of one picture); 0: there is no end. `unit` names
+  /// them.
   Progress(std::int64_t total, std::string unit);
   ~Progress();
   Progress(const Progress&) = delete;

@@ -121,7 +121,8 @@ void check(const AttentionBwdArgs& args) {
 Cost cost(const AttentionFwdArgs& args) {
   const Sizes s(args);
   const double rows = static_cast<double>(s.samples * s.heads * s.queries);
-  const double head_size = static_cast<double>(s.channels / s.heads);
+  const std::int64_t width = s.channels / s.heads;
+  const auto head_size = static_cast<double>(width);
   // Per query and key: q.k, the scale, - max, exp, sum, p v. Per query: / sum, log sum + max.
   const double per_pair = 4 * head_size + 4;
   const double per_row = head_size + (args.lse ? 2 : 0);
@@ -132,7 +133,8 @@ Cost cost(const AttentionFwdArgs& args) {
 Cost cost(const AttentionBwdArgs& args) {
   const Sizes s(args);
   const double rows = static_cast<double>(s.samples * s.heads * s.queries);
-  const double head_size = static_cast<double>(s.channels / s.heads);
+  const std::int64_t width = s.channels / s.heads;
+  const auto head_size = static_cast<double>(width);
   // Per query and key: five products of D terms (q.k, do.v, and into dq, dk, dv); the scale, - lse,
   // exp, - delta, * p, * scale. Per query: delta = do.o.
   const double per_pair = 10 * head_size + 6;

@@ -7,8 +7,9 @@
 namespace tiller {
 namespace {
 
-constexpr float kA = 0.75f, kB = 1.5f;  // the points are 0, +-kA, +-kB and infinity
-constexpr float kA2 = kA * kA, kB2 = kB * kB, kA3 = kA2 * kA, kB3 = kB2 * kB;
+// The points are 0, +-kA, +-kB and infinity.
+inline constexpr float kA = 0.75f, kB = 1.5f;
+inline constexpr float kA2 = kA * kA, kB2 = kB * kB, kA3 = kA2 * kA, kB3 = kB2 * kB;
 
 template <int kLanes>
 struct Lanes {

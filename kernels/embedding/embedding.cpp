@@ -101,7 +101,8 @@ Cost cost(const EmbeddingBwdArgs& args) {
 
 Cost cost(const TimestepEmbeddingArgs& args) {
   // A frequency: product, quotient, exp. An element pair: product, cos, sin.
-  const auto half = static_cast<double>(args.y.dim(1) / 2);
+  const std::int64_t pairs = args.y.dim(1) / 2;
+  const auto half = static_cast<double>(pairs);
   return {3 * half + 3 * half * static_cast<double>(args.y.dim(0)), bytes_of(args.t),
           bytes_of(args.y)};
 }

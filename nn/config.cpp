@@ -123,7 +123,8 @@ Config read_json(const std::string& text) {
     }
   });
   if (known != json.size())
-    for (const auto& [key, value] : json.items()) {
+    for (const auto& item : json.items()) {  // clang 14 lets no lambda have a structured binding
+      const std::string& key = item.key();
       bool found = false;
       visit(config, [&](const char* ours, auto&) { found = found || key == ours; });
       if (!found)

@@ -39,8 +39,7 @@ Problem forward_problem(const char* name, const Args& args) {
                  z.geometry.stride, z.geometry.pad);
 }
 
-// The gradient of a convolution with stride 1 as the forward on flipped weights, which oneDNN runs
-// faster than its own backward on channels-last tensors.
+// The gradient of a convolution with stride 1 as the forward on flipped weights, as our own rows do.
 Problem flipped_problem(const Conv2dDgradArgs& args) {
   const ConvSizes z(args);
   return problem("conv2d_dgrad", {z.n, z.k, z.p, z.q}, {z.c, z.k, z.r, z.s}, {z.n, z.c, z.h, z.w},

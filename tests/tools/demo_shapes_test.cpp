@@ -1,4 +1,4 @@
-// The demo's parts: its drawings, its optimizer, its training, its steering, its grid.
+// The demo's parts: its drawings, its training, its guided sampling, its grid.
 #include <gtest/gtest.h>
 
 #include <algorithm>

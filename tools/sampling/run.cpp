@@ -71,12 +71,18 @@ class Loop {
                                   std::int64_t draw, const Shape& shape) {
       return host(draw, shape).to(device);
     };
-    Sampler sampler(*run_.diffusion, denoiser_.model(), denoiser_.guide(), run_.sampler,
-                    batch_shape(n), noise);
+    SampleOptions options = run_.sampler;
+    options.step_noise = run_.draws->step_noise(first);
+    Sampler sampler(*run_.diffusion, denoiser_.model(), denoiser_.guide(), options, batch_shape(n),
+                    noise);
+    // A step that is replayed cannot be looked into, nor should the device wait to be looked at.
+    const bool replays = options.graph && backend(denoiser_.device()).captures();
+    if (options.graph) denoiser_.follow(sampler.state(), replays);
     const std::int64_t steps = run_.diffusion->steps();
     for (std::int64_t done = 1; !sampler.done(); ++done) {
       const StepOutput out = sampler.next();
-      if (!all_finite(out.sample))
+      if (replays && !sampler.done() && interrupt_.requested()) fail(ErrorKind::interrupted, "interrupted");
+      if (!replays && !all_finite(out.sample))
         fail(ErrorKind::failed,
              fmt::format("NaN or infinity in the sampler's own arithmetic at step {}: do the "
                          "diffusion flags fit the checkpoint?",
@@ -88,6 +94,10 @@ class Loop {
           fmt::format("{} of {} pictures, step {} of {}",
                       writer_.finished() + (done == steps ? wanted : 0), run_.count, done, steps));
     }
+    if (!denoiser_.numbers_are_finite() || (replays && !all_finite(sampler.sample())))
+      fail(ErrorKind::failed,
+           "NaN or infinity in what the networks gave; the same command with --no_graph True says "
+           "at which step, in which module, and what the likely cause is");
     writing_ = true;
     writer_.add(to_pixels(sampler.sample()).slice(0, wanted), labels);
     writing_ = false;

@@ -45,14 +45,15 @@ function(tiller_device_rows device)
     target_include_directories(tiller_kernels SYSTEM PRIVATE ${BOOST_CONTEXT_INCLUDE_DIR})
     target_link_libraries(tiller_kernels PUBLIC ${BOOST_CONTEXT_LIBRARY})
   elseif(TILLER_HAVE_${upper})
-    tiller_cuda_kernels(${kernels})
+    tiller_cuda_library(${kernels})
     target_link_libraries(tiller_kernels PUBLIC tiller_cuda_kernels CUDA::cudart_static)
   endif()
 endfunction()
 
 # The library of the .cu files. What ptxas says about each kernel is kept beside its object
-# (tools/registers). Files named *_sm90a.cu use what only Hopper has, and are compiled for it alone.
-function(tiller_cuda_kernels)
+# (tools/registers); nvcc's --threads would mix the architectures' lines, and ninja fills the cores by itself.
+# Files named *_sm90a.cu use what only Hopper has, and are compiled for it alone.
+function(tiller_cuda_library)
   set(hopper ${ARGN})
   list(FILTER hopper INCLUDE REGEX "_sm90a\\.cu$")
   set(portable ${ARGN})
@@ -73,6 +74,6 @@ function(tiller_cuda_kernels)
     target_include_directories(${library} PRIVATE ${CMAKE_SOURCE_DIR})
     target_compile_definitions(${library} PRIVATE TILLER_DEVICE=cuda)
     set_target_properties(${library} PROPERTIES CUDA_STANDARD 20 CUDA_COMPILER_LAUNCHER "${launcher}")
-    target_compile_options(${library} PRIVATE -Xptxas=-v --threads 2)
+    target_compile_options(${library} PRIVATE -Xptxas=-v)
   endforeach()
 endfunction()

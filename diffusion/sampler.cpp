@@ -37,11 +37,8 @@ Sampler::Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide,
   options_.graph = options_.graph && options_.fused;
   if (!options_.fused) return;
   const Device device = x_.device();
-  const StepNoise own = options_.step_noise.value_or(StepNoise{});
   table_ = step_table(diffusion, options_.eta).to(device);
-  state_ = Tensor::from(
-      std::vector<std::int64_t>{step_, 1, own.first_sample, static_cast<std::int64_t>(own.seed)},
-      {4}, device);
+  state_ = first_state().to(device);
   if (!options_.graph) return;
   std::vector<float> seen;
   for (std::int64_t step = 0; step < diffusion.steps(); ++step)
@@ -50,6 +47,25 @@ Sampler::Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide,
   x_ = x_.clone();  // it is written in place
   x_start_ = Tensor::empty_like(x_);
   if (!options_.step_noise) step_noise_ = Tensor::empty_like(x_);
+}
+
+// [4] i64 on the host: see StepState.
+Tensor Sampler::first_state() const {
+  const StepNoise own = options_.step_noise.value_or(StepNoise{});
+  return Tensor::from(std::vector<std::int64_t>{diffusion_.steps() - 1, 1, own.first_sample,
+                                                static_cast<std::int64_t>(own.seed)},
+                      {4});
+}
+
+void Sampler::restart(NoiseSource noise, std::optional<StepNoise> step_noise) {
+  TILLER_CHECK(options_.graph && options_.step_noise.has_value() == step_noise.has_value(),
+               "a sampler restarts only as it started, and with SampleOptions::graph");
+  noise_ = std::move(noise);
+  options_.step_noise = step_noise;
+  x_.copy_from(noise_(0, x_.shape()));
+  state_.copy_from(first_state());
+  step_ = diffusion_.steps() - 1;
+  draw_ = 1;
 }
 
 StepOutput Sampler::next() {

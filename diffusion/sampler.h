@@ -71,6 +71,9 @@ class Sampler {
           const Shape& shape, NoiseSource noise, const Tensor& start = {});
   bool done() const { return step_ < 0; }
   StepOutput next();
+  /// Starts over, with other noise and the same captured step: for the next batch of the same size.
+  /// Only with SampleOptions::graph.
+  void restart(NoiseSource noise, std::optional<StepNoise> step_noise);
   const Tensor& sample() const { return x_; }
   /// [4] i64 on the device, of which the first is the step that runs now or next: what a model looks
   /// up its embeddings by. None where steps are not fused.
@@ -79,6 +82,7 @@ class Sampler {
   const StepGraph& graph() const { return graph_; }
 
  private:
+  Tensor first_state() const;
   StepOutput graph_step();
   void device_step();
   void fused_step(const Tensor& output, const Tensor& gradient, const Tensor& noise,

@@ -112,6 +112,35 @@ TEST(SamplerGraph, AStepNeitherAllocatesNorWaits) {
   EXPECT_EQ(simt.host_waits(), waits);
 }
 
+TEST(SamplerGraph, RestartsForTheNextBatch) {
+  const Device device = available(kSimt) ? kSimt : kCpu;
+  const GaussianDiffusion d =
+      process(1000, "linear", std::to_string(kSteps), VarianceType::learned_range);
+  const Toy toy(device);
+  SampleOptions options;
+  options.graph = true;
+  options.step_noise = StepNoise{11, 3};
+  Sampler sampler(d, toy.model(), toy.guide(), options, kShape, noise_on(device));
+  std::vector<std::vector<float>> batches;
+  for (int batch = 0; batch < 2; ++batch) {
+    while (!sampler.done()) sampler.next();
+    batches.push_back(sampler.sample().to_vector<float>());
+    sampler.restart(noise_on(device), StepNoise{11, batch == 0 ? 9U : 3U});
+  }
+  options.step_noise = StepNoise{11, 9};
+  Sampler fresh(d, toy.model(), toy.guide(), options, kShape, noise_on(device));
+  while (!fresh.done()) fresh.next();
+  EXPECT_EQ(batches[1], fresh.sample().to_vector<float>());
+  EXPECT_NE(batches[1], batches[0]);
+  while (!sampler.done()) sampler.next();
+  EXPECT_EQ(sampler.sample().to_vector<float>(), batches[0]);
+
+  EXPECT_THROW(sampler.restart(noise_on(device), {}), Error) << "it started with noise of its own";
+  options.graph = false;
+  Sampler eager(d, toy.model(), {}, options, kShape, noise_on(device));
+  EXPECT_THROW(eager.restart(noise_on(device), StepNoise{}), Error);
+}
+
 TEST(SamplerGraph, LeavesTheGivenStartAlone) {
   const GaussianDiffusion d = process(1000, "linear", "3", VarianceType::learned_range);
   const Toy toy(kCpu);

@@ -86,11 +86,17 @@ Denoiser::Denoiser(const UNet& unet, const Classifier* classifier, double scale,
     : unet_(unet), classifier_(classifier), scale_(scale), diffusion_(diffusion) {}
 
 void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res) {
+  const bool again = n == n_;
   n_ = n;
   step_ = diffusion_.steps() - 1;
-  state_ = unet_sum_ = classifier_sum_ = Tensor();
-  labels_ = labels ? labels.to(device()) : labels;
-  low_res_ = low_res ? low_res.to(device()) : low_res;
+  if (!again) {
+    state_ = unet_sum_ = classifier_sum_ = Tensor();
+  } else if (unet_sum_) {
+    unet_sum_.fill_zero();
+    classifier_sum_.fill_zero();
+  }
+  put(labels_, labels ? labels.to(device()) : labels);
+  put(low_res_, low_res ? low_res.to(device()) : low_res);
   // They depend on no picture: one product over all steps instead of a thin one at each.
   const NoGrad no_recording;
   const bool conditional = unet_.config().num_classes > 0;
@@ -103,10 +109,17 @@ void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res
     y.insert(y.end(), classes.begin(), classes.end());
   }
   const std::int64_t rows = diffusion_.steps() * n;
-  embeddings_ = unet_
-                    .embed(Tensor::from(t, {rows}, device()),
-                           conditional ? Tensor::from(y, {rows}, device()) : Tensor())
-                    .value();
+  put(embeddings_, unet_
+                       .embed(Tensor::from(t, {rows}, device()),
+                              conditional ? Tensor::from(y, {rows}, device()) : Tensor())
+                       .value());
+}
+
+void Denoiser::put(Tensor& into, const Tensor& value) {
+  if (into && value && into.shape() == value.shape())
+    into.copy_from(value);
+  else
+    into = value;
 }
 
 void Denoiser::follow(const Tensor& state, bool on_device) {

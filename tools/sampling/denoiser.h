@@ -21,7 +21,9 @@ class Denoiser {
   /// Where the networks are, and their inputs must be.
   Device device() const { return unet_.parameters().all().front().value.device(); }
   /// Starts a batch: labels [N] i64 where the networks take any, low_res [N,h,w,C] for
-  /// super-resolution, both on the host. Makes the embeddings of all steps at once.
+  /// super-resolution, both on the host. Makes the embeddings of all steps at once. A batch of the
+  /// same size as the one before is put where that one was, for a captured step looks there; such a
+  /// step goes on following its sampler's state.
   void start(std::int64_t n, const Tensor& labels, const Tensor& low_res = {});
   /// Looks up each step's embeddings by a sampler's state, on the device; with `on_device` the
   /// numbers are watched there, too, and nothing waits for them: ask numbers_are_finite() in the
@@ -40,6 +42,7 @@ class Denoiser {
   Var predict(const Var& x, const Tensor& timestep);
   Tensor gradient(const Tensor& x, const Tensor& timestep) const;
   Var embeddings_of_step() const;
+  static void put(Tensor& into, const Tensor& value);
   void watch(const Tensor& x, const Tensor& sum) const;
   const UNet& unet_;
   const Classifier* classifier_;

@@ -96,8 +96,11 @@ void StreamCache::deallocate(void* data) noexcept {
   stats_.live -= block->size;
   stats_.cached += block->size;
   if (block->users.empty()) return give(block);
-  if (capturing_.empty()) return wait_for_streams(block);
-  parked_.push_back(block);
+  if (!capturing_.empty()) return parked_.push_back(block);
+  try {
+    wait_for_streams(block);
+  } catch (const Error&) {  // the program ends and the driver is gone: the block goes with it
+  }
 }
 
 void StreamCache::used_on(void* data, void* stream) {

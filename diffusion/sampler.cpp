@@ -118,8 +118,12 @@ StepOutput Sampler::graph_step() {
 // The device's part: nothing here depends on which step it is, but through state_, which the fused
 // step advances.
 void Sampler::device_step() {
-  // The row of the table that the state stands at: [1,N] -> [N].
-  const Tensor timestep = embedding(timesteps_, state_.slice(0, 1)).value().reshape({x_.dim(0)});
+  Tensor timestep;  // [N]
+  {
+    const PhaseScope phase("sampler");
+    // The row of the table that the state stands at.
+    timestep = embedding(timesteps_, state_.slice(0, 1)).value().reshape({x_.dim(0)});
+  }
   Tensor output;
   const auto predict = [&] {
     const PhaseScope phase("unet");

@@ -21,8 +21,8 @@ void fill(const Tensor& t, unsigned seed) {
   });
 }
 
-// Tensors on a device that share bytes as those on meta do: slices of one tensor stay slices of one,
-// and what is computed in place stays in place.
+// Tensors on a device that share bytes as those on meta do: slices of one tensor stay slices of
+// one, and what is computed in place stays in place.
 template <class Args>
 Args with_bytes(Args args, DType widest, Device device) {
   std::map<const Storage*, std::shared_ptr<Storage>> storages;

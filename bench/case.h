@@ -40,8 +40,8 @@ class Case {
 class Cases final : public TraceSink {
  public:
   /// `plain`: convolutions and linear layers lose what is fused to them (second source, residual,
-  /// skip convolution, statistics, up-sampling, SiLU; not on the CPU: bias), so that other libraries
-  /// can be held against them.
+  /// skip convolution, statistics, up-sampling, SiLU; not on the CPU: bias), so that other
+  /// libraries can be held against them.
   explicit Cases(bool plain, Device device = kCpu) : plain_(plain), device_(device) {}
   void on_op(const OpEvent& event) override;
   void set_user(const std::string& user) { user_ = user; }

@@ -5,8 +5,8 @@
 
 namespace tiller::bench {
 
-/// What a device can do at most, measured on first use: multiply-adds of each kind without memory, and
-/// a copy far larger than the caches.
+/// What a device can do at most, measured on first use: multiply-adds of each kind without memory,
+/// and a copy far larger than the caches.
 struct DeviceCeilings {
   double fma_f32 = 0, mma_f16 = 0, mma_bf16 = 0, mma_tf32 = 0;  ///< flops per second
   double copy = 0;  ///< read plus written bytes a second

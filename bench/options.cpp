@@ -57,8 +57,9 @@ which calls
   --plain          without fusions: what a library that knows none can run, too
   --list           print the calls and their rows, measure nothing
 how
-  --device NAME    cpu, cuda, cuda:1, simt (cpu): elsewhere than on the CPU each call is repeated in a
-                   captured graph, study rows are left out above 20 GFLOP, and the output is CSV
+  --device NAME    cpu, cuda, cuda:1, simt (cpu): elsewhere than on the CPU each call is repeated
+                   in a captured graph, study rows are left out above 20 GFLOP, and the output is
+                   CSV
   --twins          hold each row against the same row on simt instead of measuring it
   --versus ROW     hold the default row (or --row) against ROW, alternately, and print ratios
   --rounds N       of --versus: how often each of the two runs (7)

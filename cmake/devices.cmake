@@ -51,8 +51,8 @@ function(tiller_device_rows device)
 endfunction()
 
 # The library of the .cu files. What ptxas says about each kernel is kept beside its object
-# (tools/registers); nvcc's --threads would mix the architectures' lines, and ninja fills the cores by itself.
-# Files named *_sm90a.cu use what only Hopper has, and are compiled for it alone.
+# (tools/registers); nvcc's --threads would mix the architectures' lines, and ninja fills the cores by
+# itself. Files named *_sm90a.cu use what only Hopper has, and are compiled for it alone.
 function(tiller_cuda_library)
   set(hopper ${ARGN})
   list(FILTER hopper INCLUDE REGEX "_sm90a\\.cu$")
@@ -73,7 +73,8 @@ function(tiller_cuda_library)
   foreach(library ${libraries})
     target_include_directories(${library} PRIVATE ${CMAKE_SOURCE_DIR})
     target_compile_definitions(${library} PRIVATE TILLER_DEVICE=cuda)
-    set_target_properties(${library} PROPERTIES CUDA_STANDARD 20 CUDA_COMPILER_LAUNCHER "${launcher}")
+    set_target_properties(${library} PROPERTIES
+      CUDA_STANDARD 20 CUDA_COMPILER_LAUNCHER "${launcher}")
     target_compile_options(${library} PRIVATE -Xptxas=-v)
   endforeach()
 endfunction()

@@ -1,5 +1,5 @@
-// tiller_bench_step: what a sampling step costs, as `tiller sample` runs it (captured, on a GPU), with
-// guidance and without. Takes sample's flags; prints one JSON object per run.
+// tiller_bench_step: what a sampling step costs, as `tiller sample` runs it (captured, on a GPU),
+// with guidance and without. Takes sample's flags; prints one JSON object per run.
 #include <nlohmann/json.hpp>
 
 #include "runtime/backend.h"

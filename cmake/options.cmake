@@ -54,7 +54,7 @@ if(TILLER_ONEDNN)
 endif()
 message(STATUS "oneDNN peer rows: ${TILLER_HAVE_ONEDNN}")
 
-# Only the headers: the library is loaded at run time. It is part of no CUDA toolkit, but often beside it.
+# Only the headers: the library is loaded at run time.
 set(TILLER_HAVE_CUDNN OFF)
 if(TILLER_HAVE_CUDA AND TILLER_CUDNN)
   find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS})

@@ -17,8 +17,8 @@ using NoiseSource = std::function<Tensor(std::int64_t draw, const Shape& shape)>
 /// Philox noise of samples first_sample .. first_sample + N - 1: the same for any batch size.
 NoiseSource philox_noise(std::uint64_t seed, std::uint32_t first_sample);
 
-/// Philox noise that the fused step draws itself, where it is: the numbers of philox_noise() without
-/// their way through memory.
+/// Philox noise that the fused step draws itself, where it is: the numbers of philox_noise()
+/// without their way through memory.
 struct StepNoise {
   std::uint64_t seed = 0;
   std::uint32_t first_sample = 0;
@@ -57,16 +57,16 @@ StepOutput ddim_step(const GaussianDiffusion& diffusion, const Tensor& model_out
                      const Tensor& x_t, std::int64_t step, const Tensor& gradient,
                      const Tensor& noise, const SampleOptions& options);
 
-/// x_{t+1} from x_t: DDIM's ordinary differential equation run backwards, from picture to noise (Song
-/// et al. 2020, section 4.3). Called for step 0, 1, ... Throws Error unless eta is 0.
+/// x_{t+1} from x_t: DDIM's ordinary differential equation run backwards, from picture to noise
+/// (Song et al. 2020, section 4.3). Called for step 0, 1, ... Throws Error unless eta is 0.
 StepOutput ddim_reverse_step(const GaussianDiffusion& diffusion, const Tensor& model_output,
                              const Tensor& x_t, std::int64_t step, const SampleOptions& options);
 
 /// From x_T to x_0. `while (!sampler.done()) use(sampler.next());`
 class Sampler {
  public:
-  /// `guide` may be empty. Takes draw 0 from `noise` unless `start` is given. Throws Error(usage) for
-  /// an eta outside [0, 1]. `diffusion` must outlive the sampler.
+  /// `guide` may be empty. Takes draw 0 from `noise` unless `start` is given. Throws Error(usage)
+  /// for an eta outside [0, 1]. `diffusion` must outlive the sampler.
   Sampler(const GaussianDiffusion& diffusion, Model model, Guide guide, SampleOptions options,
           const Shape& shape, NoiseSource noise, const Tensor& start = {});
   bool done() const { return step_ < 0; }
@@ -75,8 +75,8 @@ class Sampler {
   /// Only with SampleOptions::graph.
   void restart(NoiseSource noise, std::optional<StepNoise> step_noise);
   const Tensor& sample() const { return x_; }
-  /// [4] i64 on the device, of which the first is the step that runs now or next: what a model looks
-  /// up its embeddings by. None where steps are not fused.
+  /// [4] i64 on the device, of which the first is the step that runs now or next: what a model
+  /// looks up its embeddings by. None where steps are not fused.
   const Tensor& state() const { return state_; }
   /// The captured step, for tests and reports.
   const StepGraph& graph() const { return graph_; }

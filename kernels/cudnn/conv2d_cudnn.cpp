@@ -1,5 +1,5 @@
-// Rows cudnn of conv2d_fwd, conv2d_dgrad and conv2d_wgrad: dense tensors, one source, no bias, nothing
-// fused. There to compare with, never chosen.
+// Rows cudnn of conv2d_fwd, conv2d_dgrad and conv2d_wgrad: dense tensors, one source, no bias,
+// nothing fused. There to compare with, never chosen.
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/cudnn/conv_plan.h"
 #include "kernels/cudnn/rows.h"

@@ -1,7 +1,7 @@
 #pragma once
-// cuDNN, loaded when it is first asked for: the program neither links with it nor needs it. Only its
-// backend API is used (NVIDIA's "cuDNN Backend API" reference): descriptors with attributes, out of
-// which an operation graph, and from that an execution plan is made.
+// cuDNN, loaded when it is first asked for: the program neither links with it nor needs it. Only
+// its backend API is used (NVIDIA's "cuDNN Backend API" reference): descriptors with attributes,
+// out of which an operation graph, and from that an execution plan is made.
 #include <cudnn.h>
 
 #include <cstdint>
@@ -31,7 +31,8 @@ const Api& api();
 /// Throws Error naming the call and cuDNN's reason, CUDNN_STATUS_NOT_INITIALIZED for instance.
 void check(cudnnStatus_t status, const char* what);
 
-/// The calling thread's handle on the current GPU. Throws Error: NOT_INITIALIZED where there is none.
+/// The calling thread's handle on the current GPU. Throws Error: NOT_INITIALIZED where there is
+/// none.
 cudnnHandle_t handle();
 
 /// A backend descriptor. set() throws Error for an attribute that cuDNN refuses.

@@ -1,6 +1,6 @@
 #pragma once
-// cuDNN's rows of an operation, behind our own on a GPU: none, except for those declared here. Where
-// cuDNN's headers are missing these are empty, too.
+// cuDNN's rows of an operation, behind our own on a GPU: none, except for those declared here.
+// Where cuDNN's headers are missing these are empty, too.
 #include "runtime/op.h"
 
 namespace tiller {

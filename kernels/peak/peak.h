@@ -1,13 +1,13 @@
 #pragma once
-// How many multiply-adds a GPU can do per second: what the rows of products are held against. Not an
-// operation of any network, so it has no rows; bench runs it, and a test holds its sums against what
-// they must be.
+// How many multiply-adds a GPU can do per second: what the rows of products are held against. Not
+// an operation of any network, so it has no rows; bench runs it, and a test holds its sums against
+// what they must be.
 #include "runtime/tensor.h"
 
 namespace tiller {
 
-/// The arithmetic: fused multiply-adds of a thread in f32, or mma.sync of a warp on f16, bf16 and tf32
-/// operands with f32 sums.
+/// The arithmetic: fused multiply-adds of a thread in f32, or mma.sync of a warp on f16, bf16 and
+/// tf32 operands with f32 sums.
 enum class PeakKind : std::uint8_t { fma_f32, mma_f16, mma_bf16, mma_tf32 };
 const char* name(PeakKind kind);
 
@@ -17,8 +17,8 @@ inline constexpr int kPeakChains = 8;     ///< independent sums: of a thread, or
 /// Flops (two per multiply-add) of one launch.
 double peak_flops(PeakKind kind, std::int64_t blocks, std::int64_t rounds);
 
-/// Each of kPeakChains sums of every thread is raised `rounds` times, by 1 (fma_f32) or by the product
-/// of two matrices of ones (mma: by 16, tf32: by 8); the thread's sums are added into
+/// Each of kPeakChains sums of every thread is raised `rounds` times, by 1 (fma_f32) or by the
+/// product of two matrices of ones (mma: by 16, tf32: by 8); the thread's sums are added into
 /// sink[block * kPeakThreads + thread], f32. On cuda and simt. Throws Error elsewhere.
 void run_peak(PeakKind kind, std::int64_t rounds, const Tensor& sink, Stream stream);
 

@@ -1,7 +1,7 @@
 #pragma once
-// What a failed call of the CUDA runtime says. A kernel that fails does so long after its launch, and
-// every later call reports it: so the kernels that were launched since the host last knew that all
-// was well are remembered and named.
+// What a failed call of the CUDA runtime says. A kernel that fails does so long after its launch,
+// and every later call reports it: so the kernels that were launched since the host last knew that
+// all was well are remembered and named.
 #include <cuda_runtime.h>
 
 namespace tiller::cuda {

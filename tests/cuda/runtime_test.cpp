@@ -1,5 +1,5 @@
-// The CUDA runtime. On a machine without a GPU it must start all the same and say what is missing; what
-// needs one is skipped there, loudly.
+// The CUDA runtime. On a machine without a GPU it must start all the same and say what is missing;
+// what needs one is skipped there, loudly.
 #include <gtest/gtest.h>
 
 #include <numeric>

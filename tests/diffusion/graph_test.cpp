@@ -1,5 +1,5 @@
-// A sampler's step captured and replayed: on simt, whose graphs keep the launches and run them again
-// without the host's code, as a GPU's do.
+// A sampler's step captured and replayed: on simt, whose graphs keep the launches and run them
+// again without the host's code, as a GPU's do.
 #include "runtime/graph.h"
 
 #include "runtime/backend.h"

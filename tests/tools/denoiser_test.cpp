@@ -1,5 +1,5 @@
-// Real networks in a captured step, on simt: what a replay computes must be what the steps compute, so
-// nothing in the UNet, the classifier or its gradient may lean on the host.
+// Real networks in a captured step, on simt: what a replay computes must be what the steps compute,
+// so nothing in the UNet, the classifier or its gradient may lean on the host.
 #include "tools/sampling/denoiser.h"
 
 #include <gtest/gtest.h>

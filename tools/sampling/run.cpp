@@ -173,7 +173,8 @@ class Loop {
   SampleWriter& writer_;
   InterruptGuard interrupt_;
   Denoiser denoiser_;
-  // Whether steps are replayed: one can then not be looked into, nor should the device wait for that.
+  // Whether steps are replayed: one can then not be looked into, nor should the device wait for
+  // that.
   const bool replays_;
   std::optional<Sampler> sampler_;
   Progress progress_;

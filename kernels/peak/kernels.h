@@ -2,7 +2,8 @@
 // What the peak kernels are launched with.
 #include <cstdint>
 
-#include "kernels/peak/peak.h"
+#include "kernels/peak/kind.h"
+#include "runtime/device.h"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {

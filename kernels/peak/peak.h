@@ -2,17 +2,12 @@
 // How many multiply-adds a GPU can do per second: what the rows of products are held against. Not
 // an operation of any network, so it has no rows; bench runs it, and a test holds its sums against
 // what they must be.
+#include "kernels/peak/kind.h"
 #include "runtime/tensor.h"
 
 namespace tiller {
 
-/// The arithmetic: fused multiply-adds of a thread in f32, or mma.sync of a warp on f16, bf16 and
-/// tf32 operands with f32 sums.
-enum class PeakKind : std::uint8_t { fma_f32, mma_f16, mma_bf16, mma_tf32 };
 const char* name(PeakKind kind);
-
-inline constexpr int kPeakThreads = 256;  ///< of a block
-inline constexpr int kPeakChains = 8;     ///< independent sums: of a thread, or tiles of a warp
 
 /// Flops (two per multiply-add) of one launch.
 double peak_flops(PeakKind kind, std::int64_t blocks, std::int64_t rounds);

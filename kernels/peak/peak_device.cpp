@@ -2,6 +2,7 @@
 
 #include "kernels/device_rows.h"
 #include "kernels/peak/kernels.h"
+#include "kernels/peak/peak.h"
 
 namespace tiller {
 

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -26,8 +27,12 @@ constexpr std::size_t kFence = 64;  // keeps the alignment
 constexpr int kFenceByte = 0xA5;
 constexpr std::size_t kAlignment = 512;
 
-using Work = std::vector<std::function<void()>>;
-thread_local Work* capture = nullptr;
+struct Capture {
+  std::vector<std::function<void()>> work;
+  std::size_t nodes = 0;        // of the work, what a GPU would do, too
+  std::set<std::byte*> blocks;  // allocated meanwhile
+};
+thread_local Capture* capture = nullptr;
 
 class Heap final : public SegmentSource {
  public:
@@ -41,18 +46,18 @@ class Heap final : public SegmentSource {
 
 class SimtGraph final : public Graph {
  public:
-  SimtGraph(Work work, StreamCache& cache, StreamCache::Pool pool)
-      : work_(std::move(work)), cache_(cache), pool_(pool) {}
+  SimtGraph(Capture captured, StreamCache& cache, StreamCache::Pool pool)
+      : captured_(std::move(captured)), cache_(cache), pool_(pool) {}
   ~SimtGraph() override { cache_.drop_pool(pool_); }
   SimtGraph(const SimtGraph&) = delete;
   SimtGraph& operator=(const SimtGraph&) = delete;
   void replay(Stream) override {
-    for (const auto& work : work_) work();
+    for (const auto& work : captured_.work) work();
   }
-  std::size_t nodes() const override { return work_.size(); }
+  std::size_t nodes() const override { return captured_.nodes; }
 
  private:
-  Work work_;
+  Capture captured_;
   StreamCache& cache_;
   StreamCache::Pool pool_;
 };
@@ -62,9 +67,14 @@ class SimtBackend final : public Backend {
   void* allocate(std::size_t bytes, Stream stream) override {
     if (bytes == 0) return nullptr;
     auto* block = static_cast<std::byte*>(cache_.allocate(bytes + 2 * kFence, stream.handle));
-    std::memset(block, kFenceByte, kFence);
-    std::memset(block + kFence, 0xFF, bytes);
-    std::memset(block + kFence + bytes, kFenceByte, kFence);
+    // A graph's blocks lie over each other, so its replays poison and fence each one, and look at
+    // it, when it is its turn.
+    if (capture) {
+      capture->blocks.insert(block);
+      capture->work.push_back([=] { prepare(block, bytes); });
+    } else {
+      prepare(block, bytes);
+    }
     live_ += bytes;
     std::size_t peak = peak_;
     while (live_ > peak && !peak_.compare_exchange_weak(peak, live_)) {
@@ -75,11 +85,10 @@ class SimtBackend final : public Backend {
   void deallocate(void* data, std::size_t bytes, Stream) noexcept override {
     if (!data) return;
     auto* block = static_cast<std::byte*>(data) - kFence;
-    for (std::size_t i = 0; i < kFence; ++i)
-      if (block[i] != std::byte{kFenceByte} || block[kFence + bytes + i] != std::byte{kFenceByte}) {
-        std::fprintf(stderr, "simt: a kernel wrote beside a block of %zu bytes\n", bytes);
-        std::abort();  // memory of others is damaged: nothing that follows could be trusted
-      }
+    if (capture && capture->blocks.erase(block) > 0)
+      capture->work.push_back([=] { check_fence(block, bytes); });
+    else
+      check_fence(block, bytes);
     live_ -= bytes;
     cache_.deallocate(block);
   }
@@ -119,12 +128,12 @@ class SimtBackend final : public Backend {
   bool captures() const override { return true; }
   void begin_capture(Stream stream) override {
     pool_ = cache_.begin_capture(stream.handle);
-    capture = new Work;
+    capture = new Capture;
   }
   std::unique_ptr<Graph> end_capture(Stream) override {
-    const std::unique_ptr<Work> work(std::exchange(capture, nullptr));
+    const std::unique_ptr<Capture> captured(std::exchange(capture, nullptr));
     cache_.end_capture(pool_);
-    return std::make_unique<SimtGraph>(std::move(*work), cache_, pool_);
+    return std::make_unique<SimtGraph>(std::move(*captured), cache_, pool_);
   }
   void abandon_capture(Stream) noexcept override {
     delete std::exchange(capture, nullptr);
@@ -134,6 +143,18 @@ class SimtBackend final : public Backend {
   std::uint64_t host_waits() const override { return host_waits_; }
 
  private:
+  static void prepare(std::byte* block, std::size_t bytes) {
+    std::memset(block, kFenceByte, kFence);
+    std::memset(block + kFence, 0xFF, bytes);
+    std::memset(block + kFence + bytes, kFenceByte, kFence);
+  }
+  static void check_fence(const std::byte* block, std::size_t bytes) {
+    for (std::size_t i = 0; i < kFence; ++i)
+      if (block[i] != std::byte{kFenceByte} || block[kFence + bytes + i] != std::byte{kFenceByte}) {
+        std::fprintf(stderr, "simt: a kernel wrote beside a block of %zu bytes\n", bytes);
+        std::abort();  // memory of others is damaged: nothing that follows could be trusted
+      }
+  }
   static void run(std::function<void()> work) {
     if (capture) return simt_record(std::move(work));
     work();
@@ -159,7 +180,10 @@ Backend& make(int) {
 }  // namespace
 
 bool simt_capturing() { return capture != nullptr; }
-void simt_record(std::function<void()> work) { capture->push_back(std::move(work)); }
+void simt_record(std::function<void()> work) {
+  capture->work.push_back(std::move(work));
+  ++capture->nodes;
+}
 
 Backend& (*simt_backend())(int) { return make; }
 

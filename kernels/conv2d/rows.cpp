@@ -3,6 +3,7 @@
 #include "kernels/conv2d/indirect.h"
 #include "kernels/conv2d/peer.h"
 #include "kernels/conv2d/reference.h"
+#include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/isa.h"
 #include "kernels/row_table.h"
@@ -94,21 +95,36 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
   return device_rows<Conv2dWgradArgs>(device);
 }
 
+MmaSize mma_size(const Conv2dFwdArgs& args) {
+  const ConvSizes z(args);
+  return {z.n * z.p * z.q, z.k, z.r * z.s * z.c + z.c2 + z.c3, args.dtype()};
+}
+MmaSize mma_size(const Conv2dDgradArgs& args) {
+  const ConvSizes z(args);
+  if (z.geometry.up2x) return {z.n * z.h * z.w, z.c, (z.r + 1) * (z.s + 1) * z.k, args.dtype()};
+  const auto residue = [stride = z.geometry.stride](std::int64_t size) {
+    return (size + stride - 1) / stride;
+  };
+  return {z.n * residue(z.h) * residue(z.w), z.c, residue(z.r) * residue(z.s) * z.k, args.dtype()};
+}
+
 namespace {
 
 template <class Args>
-const char* direct_unless_winograd_pays(const Args& args, DeviceType device) {
-  if (device != DeviceType::cpu || winograd_pays(args)) return nullptr;
+const char* preferred(const Args& args, DeviceType device) {
+  if (device != DeviceType::cpu)
+    return plan_mma(mma_size(args), op_detail::requested_math(args.dtype()));
+  if (winograd_pays(args)) return nullptr;
   return Avx512::available() ? "v2_indirect_avx512" : "v1_indirect";
 }
 
 }  // namespace
 
 const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device) {
-  return direct_unless_winograd_pays(args, device);
+  return preferred(args, device);
 }
 const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device) {
-  return direct_unless_winograd_pays(args, device);
+  return preferred(args, device);
 }
 
 }  // namespace tiller

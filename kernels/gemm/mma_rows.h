@@ -2,6 +2,8 @@
 // The host side of the tensor-core rows: sources in whole vectors, forms of the weights, the
 // launches of one product. A call is laid out over an Arena; over a measuring one nothing is
 // launched, so that the code that runs a row also says how much workspace it needs.
+#include <algorithm>
+
 #include "kernels/device_rows.h"
 #include "kernels/gemm/arena.h"
 #include "kernels/gemm/mma.h"
@@ -56,12 +58,12 @@ void run_product(MmaParams p, const MmaChoice& choice, const Tensor& y, const Te
 /// Launches one weight gradient. Everything of `p` is set but what concerns its parts.
 void run_wgrad_product(MmaWgradParams p, Arena& arena, Stream stream);
 
-/// The bytes that call(arena) takes.
+/// The bytes that call(arena) takes, never none: an arena over nothing is one that measures.
 template <class Call>
 std::size_t measured(const Call& call) {
   Arena arena(nullptr);
   call(arena);
-  return arena.used();
+  return std::max<std::size_t>(arena.used(), 1);
 }
 
 }  // namespace TILLER_DEVICE

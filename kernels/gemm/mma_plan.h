@@ -48,8 +48,8 @@ inline constexpr bool tile_fits(const MmaTile& tile, std::int64_t n) {
 /// (and the last bit) is the same on every GPU.
 inline constexpr std::int64_t kPlannedSms = 132;
 
-/// In how many parts v4_split_k cuts a product's sum: enough that there are as many blocks as
-/// multiprocessors, at most 32, none shorter than four steps. 1: there is nothing to cut.
+/// In how many parts v4_split_k cuts a product's sum: as many as all multiprocessors can take at
+/// once, at most 32, none shorter than four steps. 1: there are too many tiles, or nothing to cut.
 int split_count(const MmaTile& tile, const MmaSize& size);
 
 /// The row that the model of mma_plan.cpp holds for the fastest; null where tensor cores serve

@@ -76,83 +76,105 @@ constexpr Expected kExpected[] = {{DType::f16, Math::half, 1e-5, 2e-3},
                                   {DType::bf16, Math::half, 1e-4, 2e-2},
                                   {DType::f32, Math::tf32, 1e-5, 2e-3}};
 
-TEST(MmaRows, ConvolutionsOfEveryWidth) {
+class MmaWidths : public testing::TestWithParam<ConvCase> {};
+
+TEST_P(MmaWidths, Convolution) {
   if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
-  std::set<std::string> seen;
-  for (const ConvCase& c : wide_cases())
-    for (const Expected& e : kExpected) {
-      SCOPED_TRACE(c.name + " " + name(e.dtype));
-      const ConvMaker make{c, e.dtype}, exact{c, DType::f64};
-      const auto forward = expect_math(
-          conv2d_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.y; }, e.least,
-          e.most);
-      EXPECT_GE(forward.size(), c.k > 64 ? 4u : 2u);
-      const auto back = expect_math(
-          conv2d_dgrad, e.math, make.dgrad(), exact.dgrad(), [](const auto& a) { return a.dx0; },
-          e.least, e.most);
-      EXPECT_GE(back.size(), 2u);
-      EXPECT_EQ(expect_math(
-                    conv2d_wgrad, e.math, make.wgrad(), exact.wgrad(),
-                    [](const auto& a) { return a.dw; }, e.least / 2, e.most)
-                    .size(),
-                1u);
-      seen.insert(forward.begin(), forward.end());
-    }
-  for (const MmaTile& tile : kMmaTiles)
-    for (const char* row : {tile.half, tile.tf32, tile.half_split, tile.tf32_split})
-      if (row) {
-        EXPECT_TRUE(seen.count(row)) << row;
-      }
+  const ConvCase& c = GetParam();
+  for (const Expected& e : kExpected) {
+    SCOPED_TRACE(name(e.dtype));
+    const ConvMaker make{c, e.dtype}, exact{c, DType::f64};
+    const auto forward = expect_math(
+        conv2d_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.y; }, e.least,
+        e.most);
+    EXPECT_GE(forward.size(), c.k > 64 ? 4u : 2u);
+    const auto back = expect_math(
+        conv2d_dgrad, e.math, make.dgrad(), exact.dgrad(), [](const auto& a) { return a.dx0; },
+        e.least, e.most);
+    EXPECT_GE(back.size(), 2u);
+    EXPECT_EQ(expect_math(
+                  conv2d_wgrad, e.math, make.wgrad(), exact.wgrad(),
+                  [](const auto& a) { return a.dw; }, e.least / 2, e.most)
+                  .size(),
+              1u);
+  }
 }
 
-// The parts of a sum, one step and many in each, with every epilogue; and the same bits whatever the
-// order of the threads.
-TEST(MmaRows, SplitSums) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+INSTANTIATE_TEST_SUITE_P(Cases, MmaWidths, testing::ValuesIn(wide_cases()),
+                         [](const auto& info) { return info.param.name; });
+
+struct SplitCase {
+  ConvCase c;
+  int splits;  ///< of a half's forward in the smallest tile
+};
+
+void PrintTo(const SplitCase& s, std::ostream* out) { *out << s.c.name; }
+
+const std::vector<SplitCase>& split_cases() {
   const ConvGeometry one{1, 0, false}, same{1, 1, false}, down{2, 1, false}, up{1, 1, true};
-  const struct {
-    ConvCase c;
-    int half_splits;  // of the smallest tile's forward
-  } cases[] = {
+  static const std::vector<SplitCase> cases{
       {{"no_split", 1, 4, 4, 24, 0, 24, 3, same}, 1},
       {{"two", 2, 4, 4, 32, 0, 24, 3, same, true, 1}, 2},
-      {{"three", 1, 8, 8, 24, 24, 24, 3, same, true, 0, 0, 0, true}, 4},
-      {{"skip", 1, 4, 8, 16, 0, 70, 3, same, true, 0, 40, 88, true}, 3},
+      {{"three", 1, 8, 8, 24, 24, 24, 3, same, true, 0, 0, 0, true}, 3},
+      {{"skip", 1, 4, 8, 16, 0, 70, 3, same, true, 0, 40, 88, true}, 2},
       {{"up", 1, 4, 4, 40, 0, 13, 3, up, true, 2}, 3},
       {{"down", 2, 7, 6, 40, 0, 72, 3, down}, 3},
       {{"one", 1, 3, 5, 512, 0, 16, 1, one}, 4},
       {{"deep", 1, 4, 4, 640, 0, 16, 3, same, true, 0, 0, 0, true}, 30},
   };
-  for (const auto& [c, splits] : cases) {
-    const ConvMaker planned{c, DType::f16};
-    EXPECT_EQ(split_count(kMmaTiles[0],
-                          {c.n * planned.p() * planned.q(), c.k,
-                           c.taps * c.taps * (c.c0 + c.c1) + c.skip0 + c.skip1, DType::f16}),
-              splits)
-        << c.name;
-    for (const Expected& e : kExpected) {
-      SCOPED_TRACE(c.name + " " + name(e.dtype));
-      const ConvMaker make{c, e.dtype}, exact{c, DType::f64};
-      const bool orders = e.dtype == DType::f16;
-      const auto rows = expect_math(
-          conv2d_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.y; }, e.least,
-          e.most, orders);
-      EXPECT_EQ(splitting(rows) > 0, splits > 1 || e.dtype == DType::f32);
-      if (c.stats)
-        expect_math(
-            conv2d_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.stats; }, 0,
-            e.most, orders);
+  return cases;
+}
+
+class MmaSplits : public testing::TestWithParam<SplitCase> {
+ protected:
+  // Threads that run in another order must give the same bits: asked of one dtype.
+  static bool orders(const Expected& e) { return e.dtype == DType::f16; }
+};
+
+// The parts of a sum, one step and many in each, with every epilogue.
+TEST_P(MmaSplits, Forward) {
+  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  const ConvCase& c = GetParam().c;
+  EXPECT_EQ(
+      split_count(kMmaTiles[0],
+                  {c.n * conv_out(c.h, c.taps, c.geometry) * conv_out(c.w, c.taps, c.geometry), c.k,
+                   c.taps * c.taps * (c.c0 + c.c1) + c.skip0 + c.skip1, DType::f16}),
+      GetParam().splits);
+  for (const Expected& e : kExpected) {
+    SCOPED_TRACE(name(e.dtype));
+    const ConvMaker make{c, e.dtype}, exact{c, DType::f64};
+    const auto rows = expect_math(
+        conv2d_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.y; }, e.least,
+        e.most, orders(e));
+    EXPECT_EQ(splitting(rows) > 0, GetParam().splits > 1 || e.dtype == DType::f32);
+    if (c.stats)
       expect_math(
-          conv2d_dgrad, e.math, make.dgrad(), exact.dgrad(), [](const auto& a) { return a.dx0; },
-          e.least, e.most, orders);
-      expect_math(
-          conv2d_wgrad, e.math, make.wgrad(), exact.wgrad(), [](const auto& a) { return a.dw; }, 0,
-          e.most, orders);
-    }
+          conv2d_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.stats; }, 0,
+          e.most, orders(e));
   }
 }
 
-// Halves of zero: a pixel that no tap of a strided convolution reaches has a gradient of zero.
+TEST_P(MmaSplits, Gradients) {
+  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  for (const Expected& e : kExpected) {
+    SCOPED_TRACE(name(e.dtype));
+    const ConvMaker make{GetParam().c, e.dtype}, exact{GetParam().c, DType::f64};
+    expect_math(
+        conv2d_dgrad, e.math, make.dgrad(), exact.dgrad(), [](const auto& a) { return a.dx0; },
+        e.least, e.most, orders(e));
+    expect_math(
+        conv2d_wgrad, e.math, make.wgrad(), exact.wgrad(), [](const auto& a) { return a.dw; }, 0,
+        e.most, orders(e));
+    expect_math(
+        conv2d_wgrad, e.math, make.wgrad(), exact.wgrad(), [](const auto& a) { return a.dbias; }, 0,
+        e.most, orders(e));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, MmaSplits, testing::ValuesIn(split_cases()),
+                         [](const auto& info) { return info.param.c.name; });
+
+// A pixel that no tap of a strided convolution reaches has a gradient of zero.
 TEST(MmaRows, UnreachedPixelsHaveNoGradient) {
   if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
   const ConvCase c{"one_down", 1, 5, 6, 16, 0, 24, 1, {2, 0, false}};
@@ -172,33 +194,38 @@ TEST(MmaRows, UnreachedPixelsHaveNoGradient) {
   EXPECT_GE(rows, 2);
 }
 
-TEST(MmaRows, LinearOfEveryWidth) {
+class MmaLinear : public testing::TestWithParam<LinearCase> {};
+
+TEST_P(MmaLinear, EveryProduct) {
   if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
-  const LinearCase cases[] = {{"qkv", {2, 37}, 192, 96, true, true},
-                              {"projection", {130}, 256, 192},
-                              {"classes", {3}, 64, 256, false},
-                              {"odd", {70}, 300, 131}};
-  for (const LinearCase& c : cases)
-    for (const Expected& e : kExpected) {
-      SCOPED_TRACE(std::string(c.name) + " " + name(e.dtype));
-      const LinearMaker make{c, e.dtype}, exact{c, DType::f64};
-      EXPECT_GE(expect_math(
-                    linear_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.y; },
-                    e.least, e.most)
-                    .size(),
-                4u);
-      EXPECT_GE(expect_math(
-                    linear_dgrad, e.math, make.dgrad(), exact.dgrad(),
-                    [](const auto& a) { return a.dx; }, e.least, e.most)
-                    .size(),
-                2u);
-      EXPECT_EQ(expect_math(
-                    linear_wgrad, e.math, make.wgrad(), exact.wgrad(),
-                    [](const auto& a) { return a.dw; }, 0, e.most)
-                    .size(),
-                1u);
-    }
+  const LinearCase& c = GetParam();
+  for (const Expected& e : kExpected) {
+    SCOPED_TRACE(name(e.dtype));
+    const LinearMaker make{c, e.dtype}, exact{c, DType::f64};
+    EXPECT_GE(expect_math(
+                  linear_fwd, e.math, make.fwd(), exact.fwd(), [](const auto& a) { return a.y; },
+                  e.least, e.most)
+                  .size(),
+              4u);
+    EXPECT_GE(expect_math(
+                  linear_dgrad, e.math, make.dgrad(), exact.dgrad(),
+                  [](const auto& a) { return a.dx; }, e.least, e.most)
+                  .size(),
+              2u);
+    EXPECT_EQ(expect_math(
+                  linear_wgrad, e.math, make.wgrad(), exact.wgrad(),
+                  [](const auto& a) { return a.dw; }, 0, e.most)
+                  .size(),
+              1u);
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(Cases, MmaLinear,
+                         testing::Values(LinearCase{"qkv", {2, 37}, 192, 96, true, true},
+                                         LinearCase{"projection", {130}, 256, 192},
+                                         LinearCase{"classes", {3}, 64, 256, false},
+                                         LinearCase{"odd", {70}, 300, 131}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST(MmaRows, ARequestForF32NeverGetsTf32) {
   const ConvCase& c = wide_cases().front();

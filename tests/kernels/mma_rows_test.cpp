@@ -120,7 +120,7 @@ const std::vector<SplitCase>& split_cases() {
       {{"up", 1, 4, 4, 40, 0, 13, 3, up, true, 2}, 3},
       {{"down", 2, 7, 6, 40, 0, 72, 3, down}, 3},
       {{"one", 1, 3, 5, 512, 0, 16, 1, one}, 4},
-      {{"deep", 1, 4, 4, 640, 0, 16, 3, same, true, 0, 0, 0, true}, 30},
+      {{"deep", 1, 4, 4, 256, 0, 16, 3, same, true, 0, 0, 0, true}, 18},
   };
   return cases;
 }

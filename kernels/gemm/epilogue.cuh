@@ -8,8 +8,8 @@
 namespace tiller {
 inline namespace TILLER_DEVICE {
 
-/// kRows rows of sums. The pitch is 8 mod 32 words: two columns of four rows each, as half a warp
-/// writes its fragments, fall into 32 banks.
+/// kRows rows of sums. The pitch of a tile (its width a multiple of 32) is 8 mod 32 words: two
+/// columns of four rows each, as half a warp writes its fragments, fall into 32 banks.
 template <int kRows, int kWidth>
 struct Slice {
   static constexpr int kPitch = kWidth + 8;

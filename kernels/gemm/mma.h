@@ -29,12 +29,13 @@ struct MmaParams {
 template <int kRows, int kWidth>
 void mma_product(const MmaParams& params, Stream stream);
 
-/// Rows and columns of `partial`'s tile, and the rows of a block of moments that it writes.
+/// `partial`'s rows and columns. A block finishes kReduceRows rows: an 8x8 map of one sample, whose
+/// moments then need no joining.
 struct SplitKParams {
   MmaParams product;
   int padded_m, padded_n;
 };
-inline constexpr int kReduceRows = 16;
+inline constexpr int kReduceRows = 64;
 void split_k_reduce(const SplitKParams& params, Stream stream);
 
 /// Moments [samples * tiles,K,2] of `rows` rows each become [samples,K,2].

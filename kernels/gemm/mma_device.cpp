@@ -86,20 +86,21 @@ void run_product(MmaParams p, const MmaChoice& choice, const Tensor& y, const Te
   // Moments come with the tiles where no tile has rows of two samples; else they are a second pass.
   const int block = p.splits > 1 ? kReduceRows : tile.rows;
   const std::int64_t pixels = std::int64_t{z.p} * z.q;
-  const bool with_tiles = stats && pixels % block == 0;
+  const bool with_tiles = stats && pixels % block == 0, ready = with_tiles && pixels == block;
   float* moments = nullptr;
-  if (stats)
+  if (stats && !ready)
     moments = arena.take<float>(with_tiles ? m / block * z.k * 2
                                            : stats.numel() * group_norm_chunks(pixels));
   if (arena.measuring()) return;
-  if (with_tiles) p.moments = moments;
+  if (with_tiles) p.moments = ready ? stats.data<float>() : moments;
   product(choice.tile, p, stream);
   if (p.splits > 1) split_k_reduce({p, padded_m, padded_n}, stream);
+  if (!stats || ready) return;
   if (with_tiles)
     join_moments(
         {moments, stats.data<float>(), z.n, z.k, narrow(pixels / block), static_cast<float>(block)},
         stream);
-  else if (stats)
+  else
     channel_moments_v1({view_of(y), z.n, pixels, moments, stats.data<float>()}, stream);
 }
 

@@ -3,7 +3,7 @@
 //
 // math      sum[m,n] = part[0][m,n] + part[1][m,n] + ..., in this order; then as v3_mma's epilogue
 // shapes    parts [splits][M and K rounded up to tiles] f32
-// mapping   a block makes 16 rows x 64 channels; thread t has four channels of row t / 16
+// mapping   a block makes 64 rows x 16 channels; thread t has four channels of row t / 4
 // traffic   4 splits M K bytes read (what v3_mma_*'s blocks have just written: from L2 mostly),
 //           y written once
 // roofline  L2 bandwidth; for the smallest maps the launch itself
@@ -18,7 +18,7 @@ inline namespace TILLER_DEVICE {
 
 namespace {
 
-inline constexpr int kReduceWidth = 64;
+inline constexpr int kReduceWidth = 16;
 using ReduceSlice = Slice<kReduceRows, kReduceWidth>;
 
 template <class T>

@@ -116,6 +116,7 @@ const std::vector<SplitCase>& split_cases() {
       {{"no_split", 1, 4, 4, 24, 0, 24, 3, same}, 1},
       {{"two", 2, 4, 4, 32, 0, 24, 3, same, true, 1}, 2},
       {{"three", 1, 8, 8, 24, 24, 24, 3, same, true, 0, 0, 0, true}, 3},
+      {{"moments", 2, 8, 16, 32, 0, 24, 3, same, true, 1, 0, 0, true}, 2},
       {{"skip", 1, 4, 8, 16, 0, 70, 3, same, true, 0, 40, 88, true}, 2},
       {{"up", 1, 4, 4, 40, 0, 13, 3, up, true, 2}, 3},
       {{"down", 2, 7, 6, 40, 0, 72, 3, down}, 3},

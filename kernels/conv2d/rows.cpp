@@ -89,6 +89,12 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
        conv2d_indirect_supports<Avx512, Conv2dWgradArgs>,
        conv2d_indirect_workspace<Avx512, Conv2dWgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dWgradArgs>},
+      {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_wgrad_supports<Avx2>, conv2d_winograd_wgrad_workspace<Avx2>,
+       conv2d_winograd_wgrad_run<Avx2>},
+      {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_wgrad_supports<Avx512>, conv2d_winograd_wgrad_workspace<Avx512>,
+       conv2d_winograd_wgrad_run<Avx512>},
   };
   static const RowTable<Conv2dWgradArgs> cpu(own, conv2d_wgrad_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -111,11 +117,15 @@ MmaSize mma_size(const Conv2dDgradArgs& args) {
 namespace {
 
 template <class Args>
-const char* preferred(const Args& args, DeviceType device) {
-  if (device != DeviceType::cpu)
-    return plan_mma(mma_size(args), op_detail::requested_math(args.dtype()));
-  if (winograd_pays(args)) return nullptr;
+const char* direct_unless_winograd_pays(const Args& args, DeviceType device) {
+  if (device != DeviceType::cpu || winograd_pays(args)) return nullptr;
   return Avx512::available() ? "v2_indirect_avx512" : "v1_indirect";
+}
+
+template <class Args>
+const char* preferred(const Args& args, DeviceType device) {
+  if (device == DeviceType::cpu) return direct_unless_winograd_pays(args, device);
+  return plan_mma(mma_size(args), op_detail::requested_math(args.dtype()));
 }
 
 }  // namespace
@@ -125,6 +135,9 @@ const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device) {
 }
 const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device) {
   return preferred(args, device);
+}
+const char* conv2d_wgrad_tuned(const Conv2dWgradArgs& args, DeviceType device) {
+  return direct_unless_winograd_pays(args, device);
 }
 
 }  // namespace tiller

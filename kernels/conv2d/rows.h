@@ -17,5 +17,6 @@ MmaSize mma_size(const Conv2dDgradArgs& args);
 /// The row to prefer, null for the last that supports the arguments.
 const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device);
 const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device);
+const char* conv2d_wgrad_tuned(const Conv2dWgradArgs& args, DeviceType device);
 
 }  // namespace tiller

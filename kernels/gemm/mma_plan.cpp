@@ -43,9 +43,8 @@ double cost_of(const MmaTile& tile, const MmaSize& size, std::int64_t splits) {
 
 int split_count(const MmaTile& tile, const MmaSize& size) {
   const std::int64_t steps = steps_of(size);
-  const std::int64_t wanted =
-      std::max<std::int64_t>(1, std::min({kPlannedSms / tiles_of(tile, size), kMostSplits,
-                                          steps / kLeastSteps}));
+  const std::int64_t wanted = std::max<std::int64_t>(
+      1, std::min({kPlannedSms / tiles_of(tile, size), kMostSplits, steps / kLeastSteps}));
   return static_cast<int>(divided(steps, divided(steps, wanted)));  // no part is empty
 }
 

@@ -187,7 +187,7 @@ void launch(const LaunchConfig& config, Stream stream, void (*kernel)(const Para
     cuda_launch::allow_shared(config, reinterpret_cast<const void*>(kernel));
   kernel<<<config.grid, config.block, config.shared, static_cast<cudaStream_t>(stream.handle)>>>(
       parameters);
-  cuda_launch::after(config);
+  cuda_launch::after(config, stream);
 }
 
 }  // namespace TILLER_DEVICE

@@ -12,6 +12,7 @@
 #include "kernels/simt/matrix.h"
 #include "kernels/simt/warp.h"
 #include "runtime/half.h"
+#include "runtime/simt_graph.h"
 #include "runtime/trace.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's own names.
@@ -291,6 +292,8 @@ template <class Parameters>
 void launch(const LaunchConfig& config, Stream, void (*kernel)(const Parameters&),
             const Parameters& parameters) {
   if (config.grid.count() == 0) return;
+  if (simt_capturing())  // then it runs when its graph does
+    return simt_record([=] { launch(config, Stream{}, kernel, parameters); });
   const executor::LaunchSpec spec{config.kernel, config.grid, config.block, config.shared};
   executor::check_launch(spec);
   struct Call {

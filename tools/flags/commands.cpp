@@ -45,7 +45,7 @@ const Names kDiffusion = {
     "predict_xstart", "rescale_timesteps", "rescale_learned_sigmas", "sigma_small"};
 const Names kSampling = {"clip_denoised", "num_samples", "batch_size", "use_ddim", "eta",
                          "classes",       "first_index", "rng",        "noise",    "save",
-                         "preview_every", "seed",        "out"};
+                         "preview_every", "seed",        "out",        "no_graph"};
 const Names kTraining = {
     "data_dir",          "schedule_sampler", "lr",           "weight_decay",
     "batch_size",        "microbatch",       "log_interval", "save_interval",

@@ -31,6 +31,13 @@ constexpr auto kOwn = std::to_array<FlagSpec>({
     {.name = "kernel",
      .group = run,
      .help = "force rows of kernels: conv2d_fwd:v1_naive,linear_fwd:reference"},
+    {.name = "no_graph",
+     .type = boolean,
+     .fallback = "False",
+     .group = run,
+     .help =
+         "on cuda and simt, launch every kernel of every step instead of replaying one captured "
+         "step"},
     {.name = "seed",
      .type = integer,
      .fallback = "0",

@@ -124,7 +124,7 @@ std::map<std::string, std::string> configuration_text(
 std::string command_line(const Flags& flags, const std::map<std::string, std::string>& replaced) {
   std::map<std::string, std::string> all = flags.given_texts(flags.command().flags);
   for (const char* elsewhere :
-       {"out", "save", "preview_every", "device", "threads", "kernel", "batch_size"})
+       {"out", "save", "preview_every", "device", "threads", "kernel", "batch_size", "no_graph"})
     if (!replaced.contains(elsewhere)) all.erase(elsewhere);
   for (const auto& [flag, value] : replaced) all[flag] = value;
   std::string line = fmt::format("tiller {}", flags.command().name);

@@ -12,6 +12,7 @@ SampleOptions sampler_options(const Flags& flags) {
   options.ddim = flags.get<bool>("use_ddim");
   options.eta = flags.get<double>("eta");
   options.clip = flags.get<bool>("clip_denoised");
+  options.graph = !flags.get<bool>("no_graph");
   if (flags.given("eta") && !options.ddim) warn("--eta has no effect without --use_ddim True");
   if (!options.ddim && flags.get<std::string>("timestep_respacing").starts_with("ddim"))
     warn(

@@ -31,3 +31,6 @@ install(FILES ${CMAKE_BINARY_DIR}/tiller-config.cmake
         DESTINATION ${package_folder} COMPONENT library)
 
 install(TARGETS tiller RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+# The demo's networks, where `tiller demo` and `tiller quality` look for them.
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/tools/demo_models
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/tiller COMPONENT program OPTIONAL)

@@ -60,11 +60,13 @@ class SamplesOfScales : public ::testing::Test {
              .classes = 3}};
   }
   Drawer drawer() const {
-    return {.unet = model_.unet.get(),
-            .guide = guide_.classifier.get(),
-            .diffusion = &diffusion_,
-            .side = 8,
-            .seed = 4};
+    Drawer drawer;
+    drawer.unet = model_.unet.get();
+    drawer.guide = guide_.classifier.get();
+    drawer.diffusion = &diffusion_;
+    drawer.side = 8;
+    drawer.seed = 4;
+    return drawer;
   }
   static DiffusionConfig process() {
     DiffusionConfig config;
@@ -100,7 +102,9 @@ TEST_F(SamplesOfScales, OnlyWhatIsMissingIsDrawn) {
   // Fewer: a part of what there is. No network runs.
   SampledScales third = open(2);
   EXPECT_EQ(third.missing(), 0);
-  EXPECT_EQ(third.take(0, {.diffusion = &diffusion_}, {}).pixels.to_vector<std::uint8_t>(),
+  Drawer none;
+  none.diffusion = &diffusion_;
+  EXPECT_EQ(third.take(0, none, {}).pixels.to_vector<std::uint8_t>(),
             unguided.pixels.slice(0, 2).to_vector<std::uint8_t>());
 }
 

@@ -2,11 +2,22 @@
 // what lies beside the program.
 #include "tools/commands/demo.h"
 
+#include <filesystem>
+
+#include "runtime/files/atomic_file.h"
 #include "tools/commands/commands.h"
 #include "tools/demo_cifar/models.h"
 #include "tools/sampling/announce.h"
 
 namespace tiller {
+
+void demo::prepare_folder(const std::string& out) {
+  std::error_code error;
+  std::filesystem::create_directories(out, error);
+  if (error)
+    fail(ErrorKind::failed, fmt::format("cannot make the folder {}: {}", out, error.message()));
+  AtomicFile(out + "/grid.png");
+}
 
 int demo_command(const Flags& flags) {
   if (flags.get<bool>("train")) {

@@ -99,7 +99,7 @@ int show_cifar(const Flags& flags, const std::string& folder) {
                                       {"--timestep_respacing=" + respacing, "--use_ddim=True"});
   const GaussianDiffusion diffusion(process_of(sampling, models.unet.inference).config);
   announce("sampler", in_words(diffusion, true, 0));
-  std::filesystem::create_directories(out);
+  prepare_folder(out);
 
   const std::vector<std::int64_t> labels = quality::labels_in_turn(samples, classes);
   Painter painter(labels, diffusion.steps(),
@@ -119,12 +119,13 @@ int show_cifar(const Flags& flags, const std::string& folder) {
     }
     blocks.push_back(std::move(block));
   };
-  Drawer drawer{.unet = models.unet.unet.get(),
-                .guide = models.guide.classifier.get(),
-                .diffusion = &diffusion,
-                .side = models.unet.image_size(),
-                .seed = flags.get<std::uint64_t>("seed")};
+  Drawer drawer;
+  drawer.unet = models.unet.unet.get();
+  drawer.guide = models.guide.classifier.get();
+  drawer.diffusion = &diffusion;
   drawer.sampler.ddim = true;
+  drawer.side = models.unet.image_size();
+  drawer.seed = flags.get<std::uint64_t>("seed");
   for (const double scale : scales) {
     drawer.scale = scale;
     add(drawer, scale == 0 ? "unguided" : fmt::format("scale {:g}", scale));

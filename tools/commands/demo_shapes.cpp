@@ -1,11 +1,9 @@
 // The demo that needs no files: trains a UNet that knows no classes and a noised classifier on shapes
 // it draws, and shows the one steering the other.
 #include <algorithm>
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "runtime/files/atomic_file.h"
 #include "runtime/files/image.h"
 #include "tools/commands/demo.h"
 #include "tools/demo_shapes/networks.h"
@@ -77,14 +75,6 @@ Classifier train_classifier(const Flags& flags, const std::string& name, Role ro
   const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("train_steps") / 4);
   learn(classifier, name, steps, kClassifierShare * flags.get<double>("minutes"), options, ctrl_c);
   return classifier;
-}
-
-void prepare_folder(const std::string& out) {
-  std::error_code error;
-  std::filesystem::create_directories(out, error);
-  if (error)
-    fail(ErrorKind::failed, fmt::format("cannot make the folder {}: {}", out, error.message()));
-  AtomicFile(out + "/grid.png");  // fails now, not after minutes of training, if nobody may write
 }
 
 // Asks for every class equally often: 0 0 0 1 1 1 ...

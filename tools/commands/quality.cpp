@@ -138,12 +138,13 @@ int quality_command(const Flags& flags) {
   const Networks networks = open_networks(flags, device);
   const Process process = process_of(flags, networks.unet.inference);
   const GaussianDiffusion diffusion(process.config);
-  Drawer drawer{.unet = networks.unet.unet.get(),
-                .guide = networks.guide.classifier.get(),
-                .diffusion = &diffusion,
-                .sampler = sampler_options(flags),
-                .side = networks.unet.image_size(),
-                .seed = flags.get<std::uint64_t>("seed")};
+  Drawer drawer;
+  drawer.unet = networks.unet.unet.get();
+  drawer.guide = networks.guide.classifier.get();
+  drawer.diffusion = &diffusion;
+  drawer.sampler = sampler_options(flags);
+  drawer.side = networks.unet.image_size();
+  drawer.seed = flags.get<std::uint64_t>("seed");
   const std::string sampler = in_words(diffusion, drawer.sampler.ddim, drawer.sampler.eta);
   announce("sampler", sampler);
   for (const std::string& note : process.notes) announce("", note);

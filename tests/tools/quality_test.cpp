@@ -52,7 +52,7 @@ class SamplesOfScales : public ::testing::Test {
  protected:
   SampledScales open(std::int64_t count, std::int64_t batch = 2) const {
     return {{0, 2},
-            {.folder = folder_.path(),
+            {.folder = folder_ / ".",
              .settings = {{"seed", "4"}},
              .guide = "g",
              .count = count,
@@ -128,7 +128,7 @@ TEST_F(SamplesOfScales, AnotherGuideSpoilsGuidedSamplesAlone) {
   first.take(0, drawer(), {});
   first.take(1, drawer(), {});
   const auto reopen = [&](const std::vector<double>& scales) {
-    SampledScales again(scales, {.folder = folder_.path(),
+    SampledScales again(scales, {.folder = folder_ / ".",
                                  .settings = {{"seed", "4"}},
                                  .guide = "another",
                                  .count = 1,
@@ -155,9 +155,9 @@ TEST(QualityReport, TablesHoldEveryNumber) {
             "real,10,0.5,0.95,0.9,0.85,1\n");
   const std::string text = quality::as_markdown(example());
   EXPECT_THAT(text, HasSubstr("conditions\n"));
-  EXPECT_THAT(text, HasSubstr("| 0 | 20 | 9.50 | 12.5 | 0.500 | 0.750 | 1.250 |\n"
+  EXPECT_THAT(text, HasSubstr("| 0 | 20 | 9.5 | 12.5 | 0.500 | 0.750 | 1.250 |\n"
                               "| 2 | 20 | 7.25 | 87.5 | 0.800 | 0.250 | - |\n"
-                              "| real pictures | 10 | 0.50 | 95.0 | 0.900 | 0.850 | 1.000 |\n"));
+                              "| real pictures | 10 | 0.5 | 95.0 | 0.900 | 0.850 | 1.000 |\n"));
   EXPECT_THAT(text, HasSubstr("the features of a judge"));
   EXPECT_THAT(text, HasSubstr("none of them is comparable with an FID"));
 }

@@ -89,7 +89,8 @@ RealPictures read_real(const Flags& flags, const Network& judge, const Interrupt
                          .class_names = judge.class_names,
                          .channels = judge.classifier->config().in_channels};
   const auto data = open_dataset(flags.get<std::string>("data_dir"), options);
-  RealPictures real{.description = data->description()};
+  RealPictures real;
+  real.description = data->description();
   announce("data", real.description);
   Progress progress(data->size(), "pictures");
   const Tensor pixels = quality::all_pictures(*data, judge.image_size(), [&](std::int64_t done) {
@@ -167,13 +168,14 @@ int quality_command(const Flags& flags) {
   const auto neighbours = flags.get<std::int64_t>("neighbours");
   const RealPictures real = read_real(flags, networks.judge, ctrl_c);
   const quality::Reference reference = quality::make_reference(real.judged.features, real.labels);
-  quality::Report report{.features = "the features of " + stem(networks.judge)};
+  quality::Report report;
+  report.features = "the features of " + stem(networks.judge);
   report.notes = {
       "# Samples over the guidance scale",
       "",
       "`" + command_line(flags, {}) + "`",
       "",
-      fmt::format("{} guided by {}, measured by {}; {}; seed {}; {}, {} threads.",
+      fmt::format("{} guided by {}, measured by {}; {}; seed {}; {}, {} threads used.",
                   stem(networks.unet), stem(networks.guide), stem(networks.judge), sampler,
                   flags.text("seed"), backend(device).describe(), threads()),
       fmt::format("Real pictures: {}; the {} nearest neighbours.", real.description, neighbours)};
@@ -197,7 +199,7 @@ int quality_command(const Flags& flags) {
     row.scale = scales[i];
     report.rows.push_back(row);
     announce("measured",
-             fmt::format("scale {:g}: Fréchet distance {:.2f}, accuracy {:.1f} %, "
+             fmt::format("scale {:g}: Fréchet distance {:.3g}, accuracy {:.1f} %, "
                          "precision {:.3f}, recall {:.3f}",
                          row.scale, row.frechet, 100 * row.accuracy, row.precision, row.recall));
     // After each scale, so that an interrupted run leaves what it has found.

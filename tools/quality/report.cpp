@@ -13,14 +13,19 @@ std::string number(double value, int digits) {
   return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "-";
 }
 
+// Features have any scale, so a distance between them may have any size.
+std::string significant(double value) {
+  return std::isfinite(value) ? fmt::format("{:.3g}", value) : "-";
+}
+
 std::string csv_number(double value) {
   return std::isfinite(value) ? fmt::format("{:.6g}", value) : "";
 }
 
 std::string markdown_row(const std::string& what, const Measurement& m) {
-  return fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", what, m.count, number(m.frechet, 2),
-                     number(100 * m.accuracy, 1), number(m.precision, 3), number(m.recall, 3),
-                     number(m.spread, 3));
+  return fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", what, m.count,
+                     significant(m.frechet), number(100 * m.accuracy, 1), number(m.precision, 3),
+                     number(m.recall, 3), number(m.spread, 3));
 }
 
 std::string csv_row(const std::string& what, const Measurement& m) {
@@ -47,7 +52,7 @@ Chart chart_of(const Report& report, const std::string& title, const std::vector
   chart.x_label = "guidance scale";
   for (std::size_t i = 0; i < curves.size(); ++i) {
     Series series;
-    series.name = curves.size() > 1 ? curves[i].name : "";
+    series.name = curves.size() > 1 ? curves[i].name : "samples";
     series.stroke = {.colour = curve_colour(i), .width = 1.5};
     for (const Measurement& row : report.rows) {
       series.x.push_back(row.scale);

@@ -12,23 +12,25 @@ namespace tiller {
 
 namespace {
 
-constexpr int kTrials = 3;            // behind one that packs weights and wakes threads
-constexpr double kLongEnough = 0.02;  // seconds: then a larger piece of work would tell no more
+constexpr double kWindow = 0.06;     // seconds that are measured, for each of the two
+constexpr double kTooShort = 0.005;  // a piece of work that says little about a busy device
 constexpr std::int64_t kSide = 16, kChannels = 128;
 constexpr std::int64_t kMostPictures = 64;
 constexpr std::int64_t kNumbers = std::int64_t{1} << 22;  // of each array: beyond most caches
 
-double best_seconds(Device device, const std::function<void()>& work) {
-  double best = 0;
-  for (int trial = 0; trial <= kTrials; ++trial) {
-    const std::int64_t begin = now_ns();
-    work();
-    backend(device).synchronize(current_stream(device));
-    const double seconds = static_cast<double>(now_ns() - begin) * 1e-9;
-    if (trial > 0) best = best == 0 ? seconds : std::min(best, seconds);
-    if (trial > 0 && seconds > kLongEnough) break;
-  }
-  return best;
+double seconds_once(Device device, const std::function<void()>& work) {
+  const std::int64_t begin = now_ns();
+  work();
+  backend(device).synchronize(current_stream(device));
+  return static_cast<double>(now_ns() - begin) * 1e-9;
+}
+
+// The mean, not the best: what others take of a shared machine will be taken of the steps, too.
+double mean_seconds(Device device, const std::function<void()>& work) {
+  double sum = 0;
+  int count = 0;
+  for (; sum < kWindow; ++count) sum += seconds_once(device, work);
+  return sum / count;
 }
 
 Tensor random_numbers(const Shape& shape, Device device) {
@@ -44,17 +46,22 @@ Speed measure_speed(Device device, DType dtype, std::int64_t batch) {
   Speed speed;
   const Var w = random_numbers({kChannels, 3, 3, kChannels}, device);
   // A device with much to fill wants many pictures, a slow one must not be kept busy with them.
-  for (std::int64_t n = 1; n <= std::min(batch, kMostPictures); n *= 4) {
+  for (std::int64_t n = 1;; n *= 4) {
     const Var x = cast(random_numbers({n, kSide, kSide, kChannels}, device), dtype);
-    const double flops = 2.0 * 9 * static_cast<double>(n * kSide * kSide * kChannels * kChannels);
-    const double seconds =
-        best_seconds(device, [&] { conv2d(x, w, {}, {.geometry = {.stride = 1, .pad = 1}}); });
-    speed.flops_per_second = std::max(speed.flops_per_second, flops / seconds);
-    if (seconds > kLongEnough) break;
+    const auto convolve = [&] { conv2d(x, w, {}, {.geometry = {.stride = 1, .pad = 1}}); };
+    seconds_once(device, convolve);  // packs the weights and wakes threads
+    if (n * 4 <= std::min(batch, kMostPictures) && seconds_once(device, convolve) < kTooShort)
+      continue;
+    speed.flops_per_second = 2.0 * 9 *
+                             static_cast<double>(n * kSide * kSide * kChannels * kChannels) /
+                             mean_seconds(device, convolve);
+    break;
   }
   const Var a = Tensor::zeros({kNumbers}).to(device), b = Tensor::zeros({kNumbers}).to(device);
-  const double bytes = 3.0 * sizeof(float) * static_cast<double>(kNumbers);
-  speed.bytes_per_second = bytes / best_seconds(device, [&] { add(a, b); });
+  const auto sum = [&] { add(a, b); };
+  seconds_once(device, sum);
+  speed.bytes_per_second =
+      3.0 * sizeof(float) * static_cast<double>(kNumbers) / mean_seconds(device, sum);
   return speed;
 }
 

@@ -13,8 +13,8 @@ struct Speed {
   double bytes_per_second = 0;  ///< of an addition of large arrays, read and written
 };
 
-/// Runs a convolution in `dtype` over up to `batch` pictures and an addition, each a few times, and
-/// takes the best: a tenth of a second on most devices.
+/// Runs a convolution in `dtype` over up to `batch` pictures, and an addition, again and again: a
+/// fifth of a second in all. Other programs on the machine slow it as they will slow the steps.
 Speed measure_speed(Device device, DType dtype, std::int64_t batch);
 
 /// The seconds of one pass: every call takes the time of its arithmetic or of its bytes, whichever

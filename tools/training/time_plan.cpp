@@ -84,10 +84,9 @@ double seconds_of_step(const PassPlan& pass, std::int64_t passes, std::int64_t p
 
 std::string time_in_words(double seconds, const Speed& speed, std::int64_t steps) {
   return fmt::format(
-      "about {:.2g} s a step{}: an estimate from {:.3g} GFLOP/s of a convolution and {:.3g} GB/s "
-      "of "
-      "an addition, measured just now; the first steps correct it",
-      seconds,
+      "about {} a step{}: an estimate from {:.3g} GFLOP/s of a convolution and {:.3g} GB/s of an "
+      "addition, measured just now; the first steps correct it",
+      seconds < 100 ? fmt::format("{:.2g} s", seconds) : clock_time(seconds),
       steps > 0 ? fmt::format(", {} for {} steps", clock_time(seconds * static_cast<double>(steps)),
                               steps)
                 : "",

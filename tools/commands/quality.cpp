@@ -92,12 +92,17 @@ RealPictures read_real(const Flags& flags, const Network& judge, const Interrupt
   RealPictures real;
   real.description = data->description();
   announce("data", real.description);
-  Progress progress(data->size(), "pictures");
-  const Tensor pixels = quality::all_pictures(*data, judge.image_size(), [&](std::int64_t done) {
-    if (ctrl_c.requested()) fail(ErrorKind::interrupted, "interrupted");
-    progress.update(done, "reading real pictures");
-  });
-  real.judged = quality::judge(*judge.classifier, pixels);
+  const auto watch = [&](Progress& progress, const char* what) {
+    return [&ctrl_c, &progress, what](std::int64_t done) {
+      if (ctrl_c.requested()) fail(ErrorKind::interrupted, "interrupted");
+      progress.update(done, what);
+    };
+  };
+  Progress reading(data->size(), "pictures"), looking(data->size(), "pictures");
+  const Tensor pixels =
+      quality::all_pictures(*data, judge.image_size(), watch(reading, "real pictures, read"));
+  real.judged =
+      quality::judge(*judge.classifier, pixels, watch(looking, "real pictures, looked at"));
   if (!data->class_names().empty())
     for (std::int64_t i = 0; i < data->size(); ++i) real.labels.push_back(data->label(i));
   return real;

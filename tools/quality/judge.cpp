@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kBatch = 64;
 }
 
-Judgement judge(const Classifier& classifier, const Tensor& pixels) {
+Judgement judge(const Classifier& classifier, const Tensor& pixels, const OnPictures& done) {
   const NoGrad no_recording;
   const Device device = classifier.parameters().all().front().value.device();
   const std::int64_t n = pixels.dim(0);
@@ -30,6 +30,7 @@ Judgement judge(const Classifier& classifier, const Tensor& pixels) {
       const auto row = logits.begin() + i * classes;
       out.seen.push_back(std::max_element(row, row + classes) - row);
     }
+    if (done) done(end);
   }
   return out;
 }
@@ -48,13 +49,12 @@ std::vector<std::int64_t> labels_in_turn(std::int64_t n, std::int64_t num_classe
   return labels;
 }
 
-Tensor all_pictures(const Dataset& data, std::int64_t side,
-                    const std::function<void(std::int64_t)>& on_picture) {
+Tensor all_pictures(const Dataset& data, std::int64_t side, const OnPictures& done) {
   const Tensor out = Tensor::empty({data.size(), side, side, data.channels()}, DType::u8);
   for (std::int64_t i = 0; i < data.size(); ++i) {
     out.slice(i, i + 1).copy_from(
         center_crop(data.picture(i), side).reshape({1, side, side, data.channels()}));
-    if (on_picture) on_picture(i + 1);
+    if (done) done(i + 1);
   }
   return out;
 }

@@ -33,10 +33,10 @@ std::int64_t positive(const std::string& flag, const std::string& text) {
 std::string help() {
   return R"(Measures every row of every operation on the shapes of the published models.
 
-  tiller_bench --op conv2d_fwd                    all rows on the 64x64 models' convolutions
-  tiller_bench --op conv2d_fwd --row v2_indirect_avx512 --shape 1,32,32,384
-  tiller_bench --plain --op conv2d_fwd --versus onednn   paired comparison with a peer
-  tiller_bench --ceilings                         multiply-add peak and copy bandwidth
+  tiller bench --op conv2d_fwd                    all rows on the 64x64 models' convolutions
+  tiller bench --op conv2d_fwd --row v2_indirect_avx512 --shape 1,32,32,384
+  tiller bench --plain --op conv2d_fwd --versus onednn   paired comparison with a peer
+  tiller bench --ceilings                         multiply-add peak and copy bandwidth
 
 which calls
   --model NAMES    known models, comma-separated, or "all" (64x64_diffusion,64x64_classifier)
@@ -96,7 +96,7 @@ Options parse_options(int argc, char** argv) {
         fail(ErrorKind::usage, fmt::format("{} wants a value", flag));
       value->second(equals == std::string::npos ? argv[++i] : word.substr(equals + 1));
     } else {
-      fail(ErrorKind::usage, fmt::format("{} is no flag of tiller_bench (see --help)", word));
+      fail(ErrorKind::usage, fmt::format("{} is no flag of tiller bench (see --help)", word));
     }
   }
   return o;

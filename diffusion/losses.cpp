@@ -110,6 +110,7 @@ BitsPerDimension bits_per_dimension(
           column_values[static_cast<std::size_t>(i)];
   };
   for (std::int64_t column = 0; column < steps; ++column) {
+    const StepScope step_scope(column);
     const Tensor step = same_step(steps - 1 - column, n, x_start.device());
     const Tensor epsilon = noise(column, x_start.shape());
     const Var x_t = diffusion.q_sample(x_start, step, epsilon);

@@ -15,6 +15,7 @@
 #include "runtime/env.h"
 #include "runtime/op.h"
 #include "runtime/parallel.h"
+#include "tools/bench_program.h"
 #include "tools/commands/commands.h"
 #include "tools/report/printable.h"
 #include "tools/report/trace_printer.h"
@@ -48,6 +49,7 @@ void print_help() {
       kVersion);
   for (const Command& command : commands())
     fmt::print("  {:<17} {}\n", command.name, command_spec(command.name).summary);
+  fmt::print("  {:<17} {}\n", "bench", kBenchSummary);
   fmt::print(
       "\ntiller COMMAND --help lists a command's flags. Data goes to stdout, everything else to "
       "stderr.\n"
@@ -61,6 +63,7 @@ const Command& find_command(const std::string& name) {
     if (name == command.name) return command;
     names.push_back(command.name);
   }
+  names.push_back("bench");
   const std::string_view near = nearest(name, names);
   fail(ErrorKind::usage, fmt::format("unknown command '{}'{}; tiller --help lists them", name,
                                      near.empty() ? "" : fmt::format("; did you mean {}?", near)));
@@ -93,7 +96,7 @@ int dispatch(const std::vector<std::string>& arguments) {
   }
   const std::string& first = arguments[0];
   if (first == "--help" || first == "-h" || first == "help") {
-    if (first == "help" && arguments.size() > 1) return run_command(arguments[1], {"--help"});
+    if (first == "help" && arguments.size() > 1) return dispatch({arguments[1], "--help"});
     print_help();
     return 0;
   }
@@ -101,7 +104,9 @@ int dispatch(const std::vector<std::string>& arguments) {
     fmt::print("tiller {}\n", kVersion);
     return 0;
   }
-  return run_command(first, {arguments.begin() + 1, arguments.end()});
+  const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  if (first == "bench") run_bench(rest);
+  return run_command(first, rest);
 }
 
 constexpr int kBrokenPipe = 128 + SIGPIPE;  // what a shell reports of a program that a pipe ended

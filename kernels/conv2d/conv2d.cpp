@@ -205,6 +205,6 @@ std::string describe(const Conv2dWgradArgs& args) {
 
 const Op<Conv2dFwdArgs> conv2d_fwd("conv2d_fwd", conv2d_fwd_rows, conv2d_fwd_tuned);
 const Op<Conv2dDgradArgs> conv2d_dgrad("conv2d_dgrad", conv2d_dgrad_rows, conv2d_dgrad_tuned);
-const Op<Conv2dWgradArgs> conv2d_wgrad("conv2d_wgrad", conv2d_wgrad_rows);
+const Op<Conv2dWgradArgs> conv2d_wgrad("conv2d_wgrad", conv2d_wgrad_rows, conv2d_wgrad_tuned);
 
 }  // namespace tiller

@@ -88,6 +88,12 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
        conv2d_indirect_supports<Avx512, Conv2dWgradArgs>,
        conv2d_indirect_workspace<Avx512, Conv2dWgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dWgradArgs>},
+      {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_wgrad_supports<Avx2>, conv2d_winograd_wgrad_workspace<Avx2>,
+       conv2d_winograd_wgrad_run<Avx2>},
+      {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_wgrad_supports<Avx512>, conv2d_winograd_wgrad_workspace<Avx512>,
+       conv2d_winograd_wgrad_run<Avx512>},
   };
   static const RowTable<Conv2dWgradArgs> cpu(own, conv2d_wgrad_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -108,6 +114,9 @@ const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device) {
   return direct_unless_winograd_pays(args, device);
 }
 const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device) {
+  return direct_unless_winograd_pays(args, device);
+}
+const char* conv2d_wgrad_tuned(const Conv2dWgradArgs& args, DeviceType device) {
   return direct_unless_winograd_pays(args, device);
 }
 

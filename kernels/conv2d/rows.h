@@ -11,5 +11,6 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device);
 /// The row to prefer on the CPU, null for the last that supports the arguments.
 const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device);
 const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device);
+const char* conv2d_wgrad_tuned(const Conv2dWgradArgs& args, DeviceType device);
 
 }  // namespace tiller

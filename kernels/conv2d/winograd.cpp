@@ -137,31 +137,49 @@ Tensor transformed(const Problem& p, std::int64_t columns) {
   });
 }
 
-// The tiles of the output in blocks; a block never straddles two images.
+// The tiles of the output in blocks: parts of an image, or several whole images where these are
+// small.
 struct Layout {
-  std::int64_t down, across;  // tiles of an image
-  Tiles blocks;               // of an image's tiles
-  std::int64_t images;
+  std::int64_t down, across;              // tiles of an image
+  std::int64_t images, together;          // all, and of one block
+  Tiles parts;                            // an image's tiles, cut into blocks
   std::int64_t group;                     // blocks whose transformed input is held at a time
   std::int64_t channels, padded_columns;  // both padded
 
   Layout(const Problem& p, std::int64_t panel_columns)
       : down((p.y0.dim(1) + kWinogradTile - 1) / kWinogradTile),
         across((p.y0.dim(2) + kWinogradTile - 1) / kWinogradTile),
-        blocks(down * across, kBlockTiles),
         images(p.y0.dim(0)),
+        together(std::max<std::int64_t>(1, std::min(images, kBlockTiles / (down * across)))),
+        parts(down * across, kBlockTiles),
         channels(padded_channels(p)),
         padded_columns((p.columns() + panel_columns - 1) / panel_columns * panel_columns) {
     const std::int64_t most = std::max<std::int64_t>(1, kGroupFloats / block_stride());
     const std::int64_t groups = (all_blocks() + most - 1) / most;
     group = (all_blocks() + groups - 1) / groups;
   }
-  std::int64_t all_blocks() const { return images * blocks.count; }
+  std::int64_t all_blocks() const { return (images + together - 1) / together * parts.count; }
+  std::int64_t tiles(std::int64_t block) const {
+    return together > 1 ? std::min(together, images - block * together) * parts.size
+                        : parts.rows(block % parts.count);
+  }
   // Floats between two products of one block: an odd number of cache lines, so that the 36 streams
   // that a transform writes do not meet in one set of the cache.
   std::int64_t product_stride() const { return longest() * channels + 16; }
   std::int64_t block_stride() const { return kWinogradProducts * product_stride(); }
-  std::int64_t longest() const { return (blocks.size + blocks.count - 1) / blocks.count; }
+  std::int64_t longest() const {
+    return together > 1 ? together * parts.size : (parts.size + parts.count - 1) / parts.count;
+  }
+
+  struct Place {
+    std::int64_t n, top, left;  // of a tile's first output pixel
+  };
+  Place place(std::int64_t block, std::int64_t tile) const {
+    const std::int64_t image = block / parts.count * together + tile / parts.size;
+    const std::int64_t at =
+        together > 1 ? tile % parts.size : parts.begin(block % parts.count) + tile;
+    return {image, at / across * kWinogradTile, at % across * kWinogradTile};
+  }
 };
 
 template <class Isa>
@@ -177,7 +195,7 @@ class Plan {
     zeros_ = arena_.take<float>(longest);
     input_ = arena_.take<float>(l_.group * l_.block_stride());
     bias_ = arena_.take<float>(l_.padded_columns);
-    if (p_.stats) moments_ = arena_.take<float>(l_.all_blocks() * 2 * l_.padded_columns);
+    if (p_.stats) moments_ = arena_.take<float>(l_.images * l_.parts.count * 2 * l_.padded_columns);
     if (arena_.measuring()) return;
     std::fill(zeros_, zeros_ + longest, 0.0f);
     padded_bias(p_.bias, {}, DType::f32, l_.padded_columns, bias_);
@@ -198,21 +216,15 @@ class Plan {
     }
     if (!p_.stats) return;
     Moments moments{moments_, l_.padded_columns, {}};
-    for (std::int64_t b = 0; b < l_.blocks.count; ++b)
-      moments.counts.push_back(static_cast<float>(pixels(b)));
+    for (std::int64_t part = 0; part < l_.parts.count; ++part)
+      moments.counts.push_back(static_cast<float>(pixels(part, 0, l_.parts.rows(part))));
     merge_moments({&moments, 1}, p_.stats);
   }
 
  private:
-  struct Place {
-    std::int64_t n, top, left;  // of a tile's first output pixel
-  };
-  Place place(std::int64_t block, std::int64_t tile) const {
-    const std::int64_t at = l_.blocks.begin(block % l_.blocks.count) + tile;
-    return {block / l_.blocks.count, at / l_.across * kWinogradTile,
-            at % l_.across * kWinogradTile};
-  }
-  std::int64_t tiles(std::int64_t block) const { return l_.blocks.rows(block % l_.blocks.count); }
+  using Place = Layout::Place;
+  Place place(std::int64_t block, std::int64_t tile) const { return l_.place(block, tile); }
+  std::int64_t tiles(std::int64_t block) const { return l_.tiles(block); }
 
   // B^T d B of one tile. Beside the image the pixels are zeros.
   void transform_tile(std::int64_t first, std::int64_t block, std::int64_t tile) const {
@@ -308,9 +320,10 @@ class Plan {
     return static_cast<float*>(y.raw()) + row * y.row_stride() + column;
   }
 
-  std::int64_t pixels(std::int64_t block) const {
+  // Of a block's tiles [first, last).
+  std::int64_t pixels(std::int64_t block, std::int64_t first, std::int64_t last) const {
     std::int64_t total = 0;
-    for (std::int64_t t = 0; t < tiles(block); ++t) {
+    for (std::int64_t t = first; t < last; ++t) {
       const Place at = place(block, t);
       total += std::min<std::int64_t>(kWinogradTile, p_.y0.dim(1) - at.top) *
                std::min<std::int64_t>(kWinogradTile, p_.y0.dim(2) - at.left);
@@ -318,16 +331,23 @@ class Plan {
     return total;
   }
 
-  // Of what was just stored and is still in the cache.
+  // Image by image, of what was just stored and is still in the cache.
   void write_moments(std::int64_t block, std::int64_t panel) const {
+    const std::int64_t step = l_.together > 1 ? l_.parts.size : tiles(block);
+    for (std::int64_t first = 0; first < tiles(block); first += step)
+      write_moments(block, panel, first, first + step, block * l_.together + first / step);
+  }
+
+  void write_moments(std::int64_t block, std::int64_t panel, std::int64_t first, std::int64_t last,
+                     std::int64_t index) const {
     const std::int64_t width = kernels_.columns, column = panel * width;
     const std::int64_t used = std::min(width, p_.columns() - column);
-    float* mean = moments_ + block * 2 * l_.padded_columns + column;
+    float* mean = moments_ + index * 2 * l_.padded_columns + column;
     float* m2 = mean + l_.padded_columns;
     std::fill_n(mean, width, 0.0f);
     std::fill_n(m2, width, 0.0f);
     const auto for_each_row = [&](const auto& f) {
-      for (std::int64_t t = 0; t < tiles(block); ++t) {
+      for (std::int64_t t = first; t < last; ++t) {
         const Place at = place(block, t);
         for (std::int64_t h = at.top; h < std::min(at.top + kWinogradTile, p_.y0.dim(1)); ++h)
           for (std::int64_t w = at.left; w < std::min(at.left + kWinogradTile, p_.y0.dim(2)); ++w)
@@ -337,7 +357,7 @@ class Plan {
     for_each_row([&](const float* y) {
       for (std::int64_t k = 0; k < used; ++k) mean[k] += y[k];
     });
-    const auto count = static_cast<float>(pixels(block % l_.blocks.count));
+    const auto count = static_cast<float>(pixels(block, first, last));
     for (std::int64_t k = 0; k < used; ++k) mean[k] /= count;
     for_each_row([&](const float* y) {
       for (std::int64_t k = 0; k < used; ++k) m2[k] += (y[k] - mean[k]) * (y[k] - mean[k]);
@@ -361,9 +381,14 @@ bool supported(const Conv2dDgradArgs& args) {
   return three_by_three(args.w, args.geometry) && !args.geometry.up2x && args.geometry.pad <= 2;
 }
 
+// Its weights are four times as many bytes: they must be few, or meet many pixels.
 bool pays(const Tensor& y, const Tensor& w) {
-  constexpr std::int64_t kSize = 32, kChannels = 64;
-  return y.dim(1) >= kSize && y.dim(2) >= kSize && w.dim(0) >= kChannels && w.dim(3) >= kChannels;
+  constexpr std::int64_t kLargeMap = 32, kChannels = 64;
+  constexpr std::int64_t kSmallMap = 4, kFewChannels = 32, kFewWeights = 256 * 256;
+  const std::int64_t size = std::min(y.dim(1), y.dim(2));
+  const std::int64_t channels = std::min(w.dim(0), w.dim(3));
+  return (size >= kLargeMap && channels >= kChannels) ||
+         (size >= kSmallMap && channels >= kFewChannels && w.dim(0) * w.dim(3) <= kFewWeights);
 }
 
 }  // namespace

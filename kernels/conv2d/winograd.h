@@ -1,7 +1,7 @@
 #pragma once
 // Rows v3_winograd and v4_winograd_avx512: F(4x4, 3x3) of kernels/conv2d/winograd_transforms.h, a
 // quarter of the direct convolution's multiplications. Forward with every fusion, input gradient
-// with stride 1 and no up-sampling. Instantiated for Avx2 and Avx512.
+// with stride 1 and no up-sampling, weight gradient with stride 1. Instantiated for Avx2 and Avx512.
 #include "kernels/conv2d/conv2d.h"
 
 namespace tiller {
@@ -17,5 +17,13 @@ void conv2d_winograd_run(const Args& args, void* workspace, Stream stream);
 /// weights, four times as many bytes, must meet enough pixels.
 bool winograd_pays(const Conv2dFwdArgs& args);
 bool winograd_pays(const Conv2dDgradArgs& args);
+
+template <class Isa>
+bool conv2d_winograd_wgrad_supports(const Conv2dWgradArgs& args);
+template <class Isa>
+std::size_t conv2d_winograd_wgrad_workspace(const Conv2dWgradArgs& args);
+template <class Isa>
+void conv2d_winograd_wgrad_run(const Conv2dWgradArgs& args, void* workspace, Stream stream);
+bool winograd_pays(const Conv2dWgradArgs& args);
 
 }  // namespace tiller

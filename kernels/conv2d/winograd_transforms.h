@@ -4,7 +4,11 @@
 //
 //   Y = A^T [ (G g G^T) * (B^T d B) ] A        * element by element
 //
-// 36 multiplications instead of 144. In one dimension the maps evaluate polynomials at five points
+// 36 multiplications instead of 144. Its transpose is the weight gradient of a tile:
+//
+//   dg = G^T [ (A dY A^T) * (B^T d B) ] G
+//
+// In one dimension the maps evaluate polynomials at five points
 // and at infinity. Ours are 0, +-3/4, +-3/2: with them the error is half of what the customary 0,
 // +-1, +-2 give, since no entry is far from 1, and every entry of A and B is exact in binary.
 //
@@ -33,6 +37,10 @@ struct WinogradTransforms {
   /// A^T m A for `columns` columns (a multiple of the vector length): element e is read from
   /// from[e * stride + column], pixel p of the 4x4 goes to to[p * columns + column].
   void (*output)(const float* from, std::int64_t stride, std::int64_t columns, float* to);
+  /// A dY A^T for `channels` channels: `pixels` are dY's 16 pixels, row by row. Element e of channel
+  /// c goes to to[e * product + c].
+  void (*output_gradient)(const float* const* pixels, std::int64_t channels, float* to,
+                          std::int64_t product);
 };
 
 const WinogradTransforms& winograd_transforms_avx2();
@@ -42,5 +50,9 @@ constexpr int kWinogradFilters = 8;  ///< transformed side by side
 /// G g G^T of 3x3 taps [down][across], in double.
 void winograd_weights(const float (&taps)[9][kWinogradFilters],
                       float (&products)[kWinogradProducts][kWinogradFilters]);
+
+/// G^T m G, the transpose of winograd_weights(), in double.
+void winograd_weight_gradients(const float (&products)[kWinogradProducts][kWinogradFilters],
+                               float (&taps)[9][kWinogradFilters]);
 
 }  // namespace tiller

@@ -49,6 +49,19 @@ inline __attribute__((always_inline)) void output_map(const V (&m)[6], V (&y)[4]
   y[3] = kA3 * difference_a + kB3 * difference_b + m[5];
 }
 
+// m = A dy.
+template <class V>
+inline __attribute__((always_inline)) void output_gradient_map(const V (&dy)[4], V (&m)[6]) {
+  const V even_a = dy[0] + kA2 * dy[2], odd_a = kA * dy[1] + kA3 * dy[3];
+  const V even_b = dy[0] + kB2 * dy[2], odd_b = kB * dy[1] + kB3 * dy[3];
+  m[0] = dy[0];
+  m[1] = even_a + odd_a;
+  m[2] = even_a - odd_a;
+  m[3] = even_b + odd_b;
+  m[4] = even_b - odd_b;
+  m[5] = dy[3];
+}
+
 template <int kLanes>
 inline void input_step(const float* const* pixels, std::int64_t c, float* to,
                        std::int64_t product) {
@@ -112,7 +125,40 @@ void output_transform(const float* from, std::int64_t stride, std::int64_t colum
 }
 
 template <int kLanes>
-constexpr WinogradTransforms kTransforms{input_transform<kLanes>, output_transform<kLanes>};
+inline void output_gradient_step(const float* const* pixels, std::int64_t c, float* to,
+                                 std::int64_t product) {
+  using L = Lanes<kLanes>;
+  using V = typename L::Value;
+  V half[4][6];  // columns mapped: [across][down]
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    V dy[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) dy[i] = L::load(pixels[i * 4 + j] + c);
+    output_gradient_map(dy, half[j]);
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) {
+    V dy[4], m[6];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) dy[j] = half[j][i];
+    output_gradient_map(dy, m);
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) L::store(m[j], to + (i * 6 + j) * product + c);
+  }
+}
+
+template <int kLanes>
+void output_gradient_transform(const float* const* pixels, std::int64_t channels, float* to,
+                               std::int64_t product) {
+  std::int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) output_gradient_step<kLanes>(pixels, c, to, product);
+  for (; c < channels; ++c) output_gradient_step<1>(pixels, c, to, product);
+}
+
+template <int kLanes>
+constexpr WinogradTransforms kTransforms{input_transform<kLanes>, output_transform<kLanes>,
+                                         output_gradient_transform<kLanes>};
 
 }  // namespace
 }  // namespace tiller

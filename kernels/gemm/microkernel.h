@@ -5,7 +5,7 @@
 //   TileKernel   c[i][j]  = sum over runs, l: rows[run.segment][i][run.begin + l] * run.b[l][j]
 //                rows are reached through pointers (indirection), so that a convolution's taps, its
 //                second source, up-sampling and padding are pointers and nothing else;
-//   OuterKernel  c[i][j]  = sum over l: a[l][i] * b[l][j]   (both packed: the weight gradient)
+//   OuterKernel  c[i][j]  = sum over l: a[l][i] * b[l][j]   (the weight gradient)
 //   StripKernel  c[i][j]  = sum over l: a[l / 16][i][l % 16] * b[l][j]
 //                where whoever makes the rows can lay them out: one stream of whole cache lines
 //                in the order of reading, which the processor fetches ahead (Winograd's products)
@@ -34,8 +34,10 @@ constexpr int kMaxTileRows = 14;
 /// zeros. `c`: [rows][columns], added to when `accumulate`.
 using TileKernel = void (*)(const GemmRun* runs, std::int64_t count, std::int64_t panel,
                             const float* const* rows, float* c, bool accumulate);
-/// `a`: [length][rows], `b`: [length][columns]; `c`: [rows][columns] is overwritten.
-using OuterKernel = void (*)(std::int64_t length, const float* a, const float* b, float* c);
+/// `a`: [length][rows], `b`: [length][columns], their rows `stride` floats apart; `c`:
+/// [rows][columns] is overwritten.
+using OuterKernel = void (*)(std::int64_t length, const float* a, std::int64_t a_stride,
+                             const float* b, std::int64_t b_stride, float* c);
 /// Elements of a row that stand side by side in a strip: a cache line.
 constexpr int kStripElements = 16;
 /// `length`: a multiple of kStripElements. `c`: [rows][columns], added to when `accumulate`.

@@ -55,7 +55,8 @@ void tile_kernel(const GemmRun* runs, std::int64_t count, std::int64_t panel,
 }
 
 template <int kRows, int kVectors, int kLanes>
-void outer_kernel(std::int64_t length, const float* a, const float* b, float* c) {
+void outer_kernel(std::int64_t length, const float* a, std::int64_t a_stride, const float* b,
+                  std::int64_t b_stride, float* c) {
   using Value = typename Vector<kLanes>::Value;
   using Unaligned = typename Vector<kLanes>::Unaligned;
   Value sum[kRows][kVectors];
@@ -74,8 +75,8 @@ void outer_kernel(std::int64_t length, const float* a, const float* b, float* c)
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sum[i][v] += x * column[v];
     }
-    a += kRows;
-    b += kVectors * kLanes;
+    a += a_stride;
+    b += b_stride;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)

@@ -159,7 +159,7 @@ void run_outer(const Outer& outer, void* workspace) {
         pack_x(outer, at, layout.rows + at.segment * m + begin, length, width, x);
         for (std::int64_t t = grouped.begin(group); t < grouped.begin(group + 1); ++t) {
           const std::int64_t first = tiles.begin(t), rows = tiles.rows(t);
-          kernels[rows](length, layout.dy + first * m + begin * rows, x, sum);
+          kernels[rows](length, layout.dy + first * m + begin * rows, rows, x, width, sum);
           add_sums(sum, width, rows, at.used, begin == 0, to + first * stride, stride);
         }
       }

@@ -1,16 +1,14 @@
 #pragma once
-// What the CPU rows v1_blocks of group_norm share. Both directions have three launches: every block
+// What the CPU rows v1_blocks and v2_blocks_avx512 of group_norm share. Both directions have three launches: every block
 // of pixels makes partial sums per channel; every group merges them in block order, in f64; every
 // block of pixels is written. Blocks depend on the shape alone, so any number of threads gives the
 // same bits.
 #include <algorithm>
 
+#include "kernels/group_norm/loops.h"
 #include "kernels/group_norm/reference.h"
-#include "kernels/simd.h"
 
 namespace tiller::group_norm_detail {
-
-using V = f32x8;
 
 /// Output pixels in blocks, and the input pixels below each: itself, or a 2x2 block with pool.
 struct Blocks {
@@ -56,6 +54,21 @@ std::array<Source, 2> sources(const Args& args, const GroupNormSizes& s) {
   return {Source{&args.x0, 0, s.c0}, Source{&args.x1, s.c0, s.channels - s.c0}};
 }
 
+/// Calls f(rows of x, how many) for a block's input pixels: all at once, or one by one where they
+/// do not lie side by side.
+template <class T, class F>
+void for_each_run(const Source& source, const Blocks& blocks, std::int64_t n, std::int64_t block,
+                  const F& f) {
+  const auto rows = [&](std::int64_t input) {
+    return Rows<const T>{row_of<const T>(*source.x, n * blocks.pixels + input),
+                         source.x->row_stride()};
+  };
+  const std::int64_t begin = blocks.begin(block), end = blocks.end(block);
+  if (!blocks.width) return f(rows(begin), end - begin);
+  for (std::int64_t p = begin; p < end; ++p)
+    for (std::int64_t i = 0; i < 4; ++i) f(rows(blocks.input(p, i)), 1);
+}
+
 inline float load_emb_f32(const Tensor& emb, std::int64_t n, std::int64_t i) {
   switch (emb.dtype()) {
     case DType::f16:
@@ -81,7 +94,9 @@ namespace tiller {
 
 std::size_t group_norm_fwd_blocks_workspace(const GroupNormFwdArgs& args);
 void group_norm_fwd_blocks(const GroupNormFwdArgs& args, void* workspace, Stream stream);
+void group_norm_fwd_blocks_avx512(const GroupNormFwdArgs& args, void* workspace, Stream stream);
 std::size_t group_norm_bwd_blocks_workspace(const GroupNormBwdArgs& args);
 void group_norm_bwd_blocks(const GroupNormBwdArgs& args, void* workspace, Stream stream);
+void group_norm_bwd_blocks_avx512(const GroupNormBwdArgs& args, void* workspace, Stream stream);
 
 }  // namespace tiller

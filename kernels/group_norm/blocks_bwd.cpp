@@ -1,5 +1,6 @@
-// group_norm_bwd, row v1_blocks: one pass over x and dy for the sums, one for dx. SiLU's derivative
-// is computed in both, from x: cheaper than keeping dz.
+// group_norm_bwd, rows v1_blocks and v2_blocks_avx512: one pass over x and dy for the sums, one for
+// dx. dz = dy silu'(z) is kept in dx from the first for the second; where dx is narrower than f32, or
+// not asked for, it is computed anew.
 #include <array>
 
 #include "kernels/group_norm/blocks.h"
@@ -11,20 +12,16 @@ using namespace group_norm_detail;
 
 namespace {
 
-// Per sample and channel: xhat = (x - mean) rstd; z = xhat k + b; dx = dz dx_dz + (dx_0 + xhat
-// dx_xhat).
-enum Coefficient { kMean, kRstd, kK, kB, kDxDz, kDx0, kDxXhat, kCoefficients };
-
 struct Scratch {
   float* partial;       // [N,blocks,2,C]: sums of dz and of dz xhat
-  float* coefficients;  // [N,kCoefficients,C]
+  float* coefficients;  // [N,kBwdConstants,C]
   double* sums;         // [N,2,C]: the partial sums merged
   std::size_t bytes;
 
   Scratch(void* base, const GroupNormSizes& s, const Blocks& blocks) {
     const std::int64_t doubles = s.samples * 2 * s.channels;
     const std::int64_t partials = s.samples * blocks.count * 2 * s.channels;
-    const std::int64_t constants = s.samples * kCoefficients * s.channels;
+    const std::int64_t constants = s.samples * kBwdConstants * s.channels;
     sums = static_cast<double*>(base);
     partial = reinterpret_cast<float*>(sums + doubles);
     coefficients = partial + partials;
@@ -33,72 +30,71 @@ struct Scratch {
   }
 };
 
-// One vector of channels of one input pixel.
-struct Element {
-  V xhat, dz;
-};
-
-template <bool kSilu, class At, class T>
-TILLER_INLINE Element element(const At& s, const T* x, const T* dy, const float* k,
-                              std::int64_t stride, V dy_scale) {
-  const V xhat = (s.load(x) - s.load(k + kMean * stride)) * s.load(k + kRstd * stride);
-  V dz = s.load(dy) * dy_scale;
-  if (kSilu) dz = dz * silu_slope(fma(xhat, s.load(k + kK * stride), s.load(k + kB * stride)));
-  return {xhat, dz};
+template <class T>
+bool keeps_dz(const GroupNormBwdArgs& args) {
+  return std::is_same_v<T, float> && args.silu;
 }
 
-// Calls f(row of the input, x, dy) for a block's input pixels.
+// Where a source's dx goes, or none.
+template <class T>
+Rows<T> dx_rows(const GroupNormBwdArgs& args, const Source& source, std::int64_t row) {
+  const Tensor& dx = source.begin == 0 ? args.dx0 : args.dx1;
+  if (!dx) return {nullptr, 0};
+  return {row_of<T>(dx, row), dx.row_stride()};
+}
+
+// Calls f(first row of the input, rows of x, rows of dy, how many) for a block's input pixels.
 template <class T, class F>
-void for_each_pixel(const GroupNormBwdArgs& args, const Source& source, const Blocks& blocks,
-                    std::int64_t n, std::int64_t block, const F& f) {
-  for (std::int64_t p = blocks.begin(block); p < blocks.end(block); ++p) {
-    const T* dy = row_of<const T>(args.dy, n * blocks.outputs + p) + source.begin;
-    for (std::int64_t i = 0; i < (args.pool ? 4 : 1); ++i) {
-      const std::int64_t row = n * blocks.pixels + blocks.input(p, i);
-      f(row, row_of<const T>(*source.x, row), dy);
-    }
-  }
+void for_each_run(const GroupNormBwdArgs& args, const Source& source, const Blocks& blocks,
+                  std::int64_t n, std::int64_t block, const F& f) {
+  const auto run = [&](std::int64_t input, std::int64_t output, std::int64_t rows) {
+    const std::int64_t row = n * blocks.pixels + input;
+    f(row, Rows<const T>{row_of<const T>(*source.x, row), source.x->row_stride()},
+      Rows<const T>{row_of<const T>(args.dy, n * blocks.outputs + output) + source.begin,
+                    args.dy.row_stride()},
+      rows);
+  };
+  const std::int64_t begin = blocks.begin(block), end = blocks.end(block);
+  if (!args.pool) return run(begin, begin, end - begin);
+  for (std::int64_t p = begin; p < end; ++p)
+    for (std::int64_t i = 0; i < 4; ++i) run(blocks.input(p, i), p, 1);
 }
 
-template <bool kSilu, class T>
-void sum_block(const GroupNormBwdArgs& args, const GroupNormSizes& s, const Blocks& blocks,
-               const Scratch& scratch, std::int64_t n, std::int64_t block) {
-  const V dy_scale(args.pool ? 0.25f : 1.0f);
+template <class T>
+void sum_block(const Loops<T>& loops, const GroupNormBwdArgs& args, const GroupNormSizes& s,
+               const Blocks& blocks, const Scratch& scratch, std::int64_t n, std::int64_t block) {
   float* sums = scratch.partial + (n * blocks.count + block) * 2 * s.channels;
   std::fill_n(sums, 2 * s.channels, 0.0f);
   for (const Source& source : sources(args, s)) {
     if (source.channels == 0) continue;
-    const float* k = scratch.coefficients + n * kCoefficients * s.channels + source.begin;
+    const Constants k{scratch.coefficients + n * kBwdConstants * s.channels + source.begin,
+                      s.channels};
     float* s1 = sums + source.begin;
-    float* s2 = s1 + s.channels;
-    for_each_pixel<T>(args, source, blocks, n, block, [&](std::int64_t, const T* x, const T* dy) {
-      for_each_vector<V>(source.channels, [&](auto step) {
-        const Element e = element<kSilu>(step, x, dy, k, s.channels, dy_scale);
-        step.store(step.load(s1) + e.dz, s1);
-        step.store(fma(e.dz, e.xhat, step.load(s2)), s2);
-      });
-    });
+    for_each_run<T>(args, source, blocks, n, block,
+                    [&](std::int64_t row, Rows<const T> x, Rows<const T> dy, std::int64_t rows) {
+                      const Rows<T> dz =
+                          keeps_dz<T>(args) ? dx_rows<T>(args, source, row) : Rows<T>{nullptr, 0};
+                      loops.sums[args.silu](x, dy, rows, source.channels, k,
+                                            args.pool ? 0.25f : 1.0f, s1, s1 + s.channels, dz);
+                    });
   }
 }
 
-template <bool kSilu, class T>
-void write_block(const GroupNormBwdArgs& args, const GroupNormSizes& s, const Blocks& blocks,
-                 const Scratch& scratch, std::int64_t n, std::int64_t block) {
-  const V dy_scale(args.pool ? 0.25f : 1.0f);
+template <class T>
+void write_block(const Loops<T>& loops, const GroupNormBwdArgs& args, const GroupNormSizes& s,
+                 const Blocks& blocks, const Scratch& scratch, std::int64_t n, std::int64_t block) {
   for (const Source& source : sources(args, s)) {
-    const Tensor& dx = source.begin == 0 ? args.dx0 : args.dx1;
-    if (source.channels == 0 || !dx) continue;
-    const float* k = scratch.coefficients + n * kCoefficients * s.channels + source.begin;
-    const std::int64_t stride = s.channels;
-    for_each_pixel<T>(
-        args, source, blocks, n, block, [&](std::int64_t row, const T* x, const T* dy) {
-          T* out = row_of<T>(dx, row);
-          for_each_vector<V>(source.channels, [&](auto step) {
-            const Element e = element<kSilu>(step, x, dy, k, stride, dy_scale);
-            const V rest =
-                fma(e.xhat, step.load(k + kDxXhat * stride), step.load(k + kDx0 * stride));
-            step.store(fma(e.dz, step.load(k + kDxDz * stride), rest), out);
-          });
+    if (source.channels == 0 || !dx_rows<T>(args, source, 0).at) continue;
+    const Constants k{scratch.coefficients + n * kBwdConstants * s.channels + source.begin,
+                      s.channels};
+    for_each_run<T>(
+        args, source, blocks, n, block,
+        [&](std::int64_t row, Rows<const T> x, Rows<const T> dy, std::int64_t rows) {
+          const Rows<T> dx = dx_rows<T>(args, source, row);
+          if (keeps_dz<T>(args))
+            loops.write[false](x, {dx.at, dx.stride}, rows, source.channels, k, 1.0f, dx);
+          else
+            loops.write[args.silu](x, dy, rows, source.channels, k, args.pool ? 0.25f : 1.0f, dx);
         });
   }
 }
@@ -127,7 +123,7 @@ void prepare(const GroupNormBwdArgs& args, const GroupNormSizes& s, float* k, st
 // Merges the blocks of one sample and group, in order, and finds dx's coefficients.
 void merge_group(const GroupNormSizes& s, const Blocks& blocks, const Scratch& scratch,
                  std::int64_t n, std::int64_t g) {
-  float* k = scratch.coefficients + n * kCoefficients * s.channels;
+  float* k = scratch.coefficients + n * kBwdConstants * s.channels;
   double group1 = 0, group2 = 0;  // sums of k dz and of k dz xhat
   for (std::int64_t c = g * s.group_size; c < (g + 1) * s.group_size; ++c) {
     double s1 = 0, s2 = 0;
@@ -172,20 +168,17 @@ void write_parameters(const GroupNormBwdArgs& args, const GroupNormSizes& s, con
 }
 
 template <class T>
-void run(const GroupNormBwdArgs& args, void* workspace) {
+void run(const Loops<T>& loops, const GroupNormBwdArgs& args, void* workspace) {
   const GroupNormSizes s(args);
   const Blocks blocks(args, s);
   const Scratch scratch(workspace, s, blocks);
 
   launch("group_norm_bwd_prepare", s.samples, [&](std::int64_t n) {
-    prepare(args, s, scratch.coefficients + n * kCoefficients * s.channels, n);
+    prepare(args, s, scratch.coefficients + n * kBwdConstants * s.channels, n);
   });
   launch("group_norm_bwd_sums", s.samples * blocks.count, [&](std::int64_t task) {
     const std::int64_t n = task / blocks.count, block = task % blocks.count;
-    if (args.silu)
-      sum_block<true, T>(args, s, blocks, scratch, n, block);
-    else
-      sum_block<false, T>(args, s, blocks, scratch, n, block);
+    sum_block<T>(loops, args, s, blocks, scratch, n, block);
   });
   launch("group_norm_bwd_merge", s.samples * s.groups, [&](std::int64_t task) {
     merge_group(s, blocks, scratch, task / s.groups, task % s.groups);
@@ -196,10 +189,7 @@ void run(const GroupNormBwdArgs& args, void* workspace) {
   if (args.dx0 || args.dx1)
     launch("group_norm_bwd_apply", s.samples * blocks.count, [&](std::int64_t task) {
       const std::int64_t n = task / blocks.count, block = task % blocks.count;
-      if (args.silu)
-        write_block<true, T>(args, s, blocks, scratch, n, block);
-      else
-        write_block<false, T>(args, s, blocks, scratch, n, block);
+      write_block<T>(loops, args, s, blocks, scratch, n, block);
     });
 }
 
@@ -211,7 +201,12 @@ std::size_t group_norm_bwd_blocks_workspace(const GroupNormBwdArgs& args) {
 }
 
 void group_norm_bwd_blocks(const GroupNormBwdArgs& args, void* workspace, Stream) {
-  dispatch_f32_rows(args.dtype(), [&](auto zero) { run<decltype(zero)>(args, workspace); });
+  dispatch_f32_rows(args.dtype(), [&](auto zero) { run(loops_avx2().of(zero), args, workspace); });
+}
+
+void group_norm_bwd_blocks_avx512(const GroupNormBwdArgs& args, void* workspace, Stream) {
+  dispatch_f32_rows(args.dtype(),
+                    [&](auto zero) { run(loops_avx512().of(zero), args, workspace); });
 }
 
 }  // namespace tiller

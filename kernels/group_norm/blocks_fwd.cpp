@@ -1,4 +1,4 @@
-// group_norm_fwd, row v1_blocks: x is read once for the statistics (twice in a block, the second
+// group_norm_fwd, rows v1_blocks and v2_blocks_avx512: x is read once for the statistics (twice in a block, the second
 // time from the cache) and once to be normalised.
 #include <array>
 
@@ -28,26 +28,17 @@ struct Scratch {
 
 // Mean and sum of squared deviations of a block's pixels, per channel of one source.
 template <class T>
-void block_moments(const Source& source, const Blocks& blocks, std::int64_t n, std::int64_t block,
-                   float* mean, float* m2) {
+void block_moments(const Loops<T>& loops, const Source& source, const Blocks& blocks,
+                   std::int64_t n, std::int64_t block, float* mean, float* m2) {
   const std::int64_t channels = source.channels;
-  const auto for_each_pixel = [&](const auto& f) {
-    for (std::int64_t p = blocks.begin(block); p < blocks.end(block); ++p)
-      for (std::int64_t i = 0; i < (blocks.width ? 4 : 1); ++i)
-        f(row_of<const T>(*source.x, n * blocks.pixels + blocks.input(p, i)));
-  };
   std::fill_n(mean, channels, 0.0f);
   std::fill_n(m2, channels, 0.0f);
-  for_each_pixel([&](const T* x) {
-    for_each_vector<V>(channels, [&](auto s) { s.store(s.load(mean) + s.load(x), mean); });
-  });
-  const V scale(1.0f / static_cast<float>(blocks.inputs(block)));
-  for_each_vector<V>(channels, [&](auto s) { s.store(s.load(mean) * scale, mean); });
-  for_each_pixel([&](const T* x) {
-    for_each_vector<V>(channels, [&](auto s) {
-      const V d = s.load(x) - s.load(mean);
-      s.store(fma(d, d, s.load(m2)), m2);
-    });
+  for_each_run<T>(source, blocks, n, block,
+                  [&](Rows<const T> x, std::int64_t rows) { loops.add(x, rows, channels, mean); });
+  const float scale = 1.0f / static_cast<float>(blocks.inputs(block));
+  for (std::int64_t c = 0; c < channels; ++c) mean[c] *= scale;
+  for_each_run<T>(source, blocks, n, block, [&](Rows<const T> x, std::int64_t rows) {
+    loops.add_squares(x, rows, channels, mean, m2);
   });
 }
 
@@ -82,50 +73,34 @@ Moments<double> merge_group(const GroupNormFwdArgs& args, const GroupNormSizes& 
   return {mean, m2};
 }
 
-template <bool kSilu, class T>
-void apply(const T* x, const float* affine, std::int64_t stride, std::int64_t channels, T* y) {
-  for_each_vector<V>(channels, [&](auto s) {
-    const V z =
-        fma(s.load(x) - s.load(affine), s.load(affine + stride), s.load(affine + 2 * stride));
-    s.store(kSilu ? silu(z) : z, y);
-  });
-}
-
-template <bool kSilu, class T>
-void apply_and_pool(const std::array<const T*, 4>& x, const float* affine, std::int64_t stride,
-                    std::int64_t channels, T* y) {
-  for_each_vector<V>(channels, [&](auto s) {
-    const V mean = s.load(affine), a = s.load(affine + stride), b = s.load(affine + 2 * stride);
-    V total(0.0f);
-    for (const T* row : x) {
-      const V z = fma(s.load(row) - mean, a, b);
-      total += kSilu ? silu(z) : z;
-    }
-    s.store(total * V(0.25f), y);
-  });
-}
-
-template <bool kSilu, class T>
-void write_block(const GroupNormFwdArgs& args, const GroupNormSizes& s, const Blocks& blocks,
-                 const float* affine, std::int64_t n, std::int64_t block) {
+template <class T>
+void write_block(const Loops<T>& loops, const GroupNormFwdArgs& args, const GroupNormSizes& s,
+                 const Blocks& blocks, const float* affine, std::int64_t n, std::int64_t block) {
   for (const Source& source : sources(args, s)) {
     if (source.channels == 0) continue;
-    const float* own = affine + n * 3 * s.channels + source.begin;
-    for (std::int64_t p = blocks.begin(block); p < blocks.end(block); ++p) {
-      T* y = row_of<T>(args.y, n * blocks.outputs + p) + source.begin;
-      const auto x = [&](std::int64_t i) {
-        return row_of<const T>(*source.x, n * blocks.pixels + blocks.input(p, i));
-      };
-      if (args.pool)
-        apply_and_pool<kSilu, T>({x(0), x(1), x(2), x(3)}, own, s.channels, source.channels, y);
-      else
-        apply<kSilu>(x(0), own, s.channels, source.channels, y);
+    const Constants k{affine + n * kFwdConstants * s.channels + source.begin, s.channels};
+    const auto y = [&](std::int64_t p) {
+      return row_of<T>(args.y, n * blocks.outputs + p) + source.begin;
+    };
+    const auto x = [&](std::int64_t input) {
+      return row_of<const T>(*source.x, n * blocks.pixels + input);
+    };
+    const std::int64_t begin = blocks.begin(block), end = blocks.end(block);
+    if (!args.pool) {
+      loops.apply[args.silu]({x(begin), source.x->row_stride()}, end - begin, source.channels, k,
+                             {y(begin), args.y.row_stride()});
+      continue;
+    }
+    for (std::int64_t p = begin; p < end; ++p) {
+      const T* const four[4] = {x(blocks.input(p, 0)), x(blocks.input(p, 1)), x(blocks.input(p, 2)),
+                                x(blocks.input(p, 3))};
+      loops.apply_and_pool[args.silu](four, source.channels, k, y(p));
     }
   }
 }
 
 template <class T>
-void run(const GroupNormFwdArgs& args, void* workspace) {
+void run(const Loops<T>& loops, const GroupNormFwdArgs& args, void* workspace) {
   const GroupNormSizes s(args);
   const Blocks blocks(args, s);
   const Scratch scratch(workspace, s, blocks);
@@ -135,7 +110,7 @@ void run(const GroupNormFwdArgs& args, void* workspace) {
       float* mean = scratch.partial + task * 2 * s.channels;
       for (const Source& source : sources(args, s))
         if (source.channels && !(source.begin == 0 ? args.stats0 : args.stats1))
-          block_moments<T>(source, blocks, task / blocks.count, task % blocks.count,
+          block_moments<T>(loops, source, blocks, task / blocks.count, task % blocks.count,
                            mean + source.begin, mean + s.channels + source.begin);
     });
 
@@ -166,10 +141,7 @@ void run(const GroupNormFwdArgs& args, void* workspace) {
 
   launch("group_norm_apply", s.samples * blocks.count, [&](std::int64_t task) {
     const std::int64_t n = task / blocks.count, block = task % blocks.count;
-    if (args.silu)
-      write_block<true, T>(args, s, blocks, scratch.affine, n, block);
-    else
-      write_block<false, T>(args, s, blocks, scratch.affine, n, block);
+    write_block<T>(loops, args, s, blocks, scratch.affine, n, block);
   });
 }
 
@@ -181,7 +153,12 @@ std::size_t group_norm_fwd_blocks_workspace(const GroupNormFwdArgs& args) {
 }
 
 void group_norm_fwd_blocks(const GroupNormFwdArgs& args, void* workspace, Stream) {
-  dispatch_f32_rows(args.dtype(), [&](auto zero) { run<decltype(zero)>(args, workspace); });
+  dispatch_f32_rows(args.dtype(), [&](auto zero) { run(loops_avx2().of(zero), args, workspace); });
+}
+
+void group_norm_fwd_blocks_avx512(const GroupNormFwdArgs& args, void* workspace, Stream) {
+  dispatch_f32_rows(args.dtype(),
+                    [&](auto zero) { run(loops_avx512().of(zero), args, workspace); });
 }
 
 }  // namespace tiller

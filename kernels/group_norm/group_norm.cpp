@@ -1,5 +1,6 @@
 #include "kernels/group_norm/group_norm.h"
 
+#include "kernels/gemm/isa.h"
 #include "kernels/group_norm/blocks.h"
 #include "kernels/group_norm/reference.h"
 #include "kernels/rows_cuda.h"
@@ -71,6 +72,11 @@ bool not_f64(const Args& args) {
   return args.dtype() != DType::f64;
 }
 
+template <class Args>
+bool not_f64_avx512(const Args& args) {
+  return not_f64(args) && Avx512::available();
+}
+
 void run_fwd(const GroupNormFwdArgs& args, void*, Stream) {
   dispatch_floating(args.dtype(), [&](auto t) { group_norm_fwd_reference<decltype(t)>(args); });
 }
@@ -83,6 +89,8 @@ std::span<const Row<GroupNormFwdArgs>> fwd_rows(DeviceType device) {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_fwd},
       {"v1_blocks", DeviceType::cpu, Math::f32, RowKind::fast, not_f64,
        group_norm_fwd_blocks_workspace, group_norm_fwd_blocks},
+      {"v2_blocks_avx512", DeviceType::cpu, Math::f32, RowKind::fast, not_f64_avx512,
+       group_norm_fwd_blocks_workspace, group_norm_fwd_blocks_avx512},
   };
   if (device == DeviceType::cpu) return cpu;
   return device_rows<GroupNormFwdArgs>(device);
@@ -93,6 +101,8 @@ std::span<const Row<GroupNormBwdArgs>> bwd_rows(DeviceType device) {
       {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_bwd},
       {"v1_blocks", DeviceType::cpu, Math::f32, RowKind::fast, not_f64,
        group_norm_bwd_blocks_workspace, group_norm_bwd_blocks},
+      {"v2_blocks_avx512", DeviceType::cpu, Math::f32, RowKind::fast, not_f64_avx512,
+       group_norm_bwd_blocks_workspace, group_norm_bwd_blocks_avx512},
   };
   if (device == DeviceType::cpu) return cpu;
   return device_rows<GroupNormBwdArgs>(device);

@@ -1,5 +1,8 @@
 // What is particular to the Winograd rows: their blocks and groups of tiles, their error on long
 // sums, and when they are chosen.
+#include <array>
+#include <cmath>
+
 #include "kernels/conv2d/winograd_transforms.h"
 #include "kernels/gemm/isa.h"
 #include "tests/kernels/conv2d_util.h"
@@ -48,6 +51,34 @@ TEST(Winograd, GroupsOfBlocksShareTheWorkspace) {
   expect_close({"groups", 3, 32, 32, 600, 0, 4, 3, {1, 1, false}});
 }
 
+TEST(Winograd, SmallImagesShareABlock) {
+  // 4 and 6 tiles an image; the last block has fewer images, and every image statistics of its own.
+  expect_close({"small", 37, 8, 8, 24, 0, 40, 3, {1, 1, false}, true, 0, 0, 0, true});
+  expect_close({"ragged", 13, 5, 11, 24, 0, 40, 3, {1, 1, false}, true, 0, 0, 0, true});
+}
+
+TEST(Winograd, WeightGradientOfManyTiles) {
+  // 675 tiles: chunks of them are added up, the last one shorter.
+  const ConvCase c{"many", 3, 60, 58, 9, 0, 17, 3, {1, 1, false}};
+  Conv2dWgradArgs exact = ConvMaker{c, DType::f64}.wgrad();
+  const Conv2dWgradArgs args = ConvMaker{c, DType::f32}.wgrad();
+  exact.x0 = tensor_of(doubles(args.x0), args.x0.shape(), DType::f64);
+  exact.dy = tensor_of(doubles(args.dy), args.dy.shape(), DType::f64);
+  {
+    const ForceRows force("conv2d_wgrad:reference");
+    run(conv2d_wgrad, exact);
+  }
+  for (const std::string& row : winograd_rows()) {
+    SCOPED_TRACE(row);
+    const ForceRows force("conv2d_wgrad:" + row);
+    poison(args.dw);
+    poison(args.dbias);
+    run(conv2d_wgrad, args);
+    EXPECT_LE(relative_error(args.dw, exact.dw), 1e-5);
+    EXPECT_LE(relative_error(args.dbias, exact.dbias), 1e-5);
+  }
+}
+
 TEST(Winograd, ErrorOfALongSumIsSmall) {
   expect_close({"long", 1, 8, 8, 1536, 0, 24, 3, {1, 1, false}});
 }
@@ -70,22 +101,26 @@ TEST(Winograd, AResultDoesNotDependOnTheBatch) {
 }
 
 TEST(Winograd, IsChosenWhereItPays) {
-  const auto chosen = [](std::int64_t size, std::int64_t c, std::int64_t k) {
-    const ConvCase call{"call", 1, size, size, c, 0, k, 3, {1, 1, false}};
+  const auto chosen = [](std::int64_t n, std::int64_t size, std::int64_t c, std::int64_t k) {
+    const ConvCase call{"call", n, size, size, c, 0, k, 3, {1, 1, false}};
     const ConvMaker make{call, DType::f32};
-    return std::pair(choose_row(conv2d_fwd, make.fwd()).name,
-                     choose_row(conv2d_dgrad, make.dgrad()).name);
+    return std::array<std::string, 3>{choose_row(conv2d_fwd, make.fwd()).name,
+                                      choose_row(conv2d_dgrad, make.dgrad()).name,
+                                      choose_row(conv2d_wgrad, make.wgrad()).name};
   };
   const std::string direct = Avx512::available() ? "v2_indirect_avx512" : "v1_indirect";
   const std::string winograd = winograd_rows().back();
-  const auto expect = [](const auto& names, const std::string& row) {
-    EXPECT_EQ(names.first, row);
-    EXPECT_EQ(names.second, row);
-  };
-  expect(chosen(32, 64, 64), winograd);
-  expect(chosen(31, 64, 64), direct);
-  expect(chosen(32, 63, 64), direct);
-  expect(chosen(32, 64, 63), direct);
+  using Names = std::array<std::string, 3>;
+  const Names none{direct, direct, direct}, guidance{winograd, winograd, direct},
+      all{winograd, winograd, winograd};
+  EXPECT_EQ(chosen(1, 32, 64, 2048), all);
+  EXPECT_EQ(chosen(1, 19, 64, 2048), none);      // too many weights for a small map
+  EXPECT_EQ(chosen(1, 8, 64, 1024), guidance);   // few weights
+  EXPECT_EQ(chosen(1, 3, 64, 64), none);
+  EXPECT_EQ(chosen(2, 16, 32, 32), all);  // 32 tiles
+  EXPECT_EQ(chosen(1, 16, 32, 32), guidance);
+  EXPECT_EQ(chosen(6, 16, 31, 32), none);
+  EXPECT_EQ(chosen(6, 16, 32, 31), none);
 }
 
 // Interpolation is exact: a product of transforms is the correlation itself.
@@ -113,6 +148,39 @@ TEST(Winograd, TransformsOfOneChannelAreACorrelation) {
       EXPECT_NEAR(y[p * 8 + k], want * multiple, 1e-5 * multiple) << p;
     }
   }
+}
+
+// The gradient's transforms are the transposes of the output's and the weight's.
+TEST(Winograd, GradientTransformsAreTransposes) {
+  const std::vector<double> dy = doubles(randn({16}, DType::f32, 3));
+  const std::vector<double> m = doubles(randn({36}, DType::f32, 4));
+  const std::vector<double> taps = doubles(randn({9}, DType::f32, 5));
+  float pixels[16], from[36 * 8], y[16 * 8], transformed[36];
+  const float* at[16];
+  for (int i = 0; i < 16; ++i) {
+    pixels[i] = static_cast<float>(dy[static_cast<std::size_t>(i)]);
+    at[i] = pixels + i;
+  }
+  for (int e = 0; e < 36 * 8; ++e) from[e] = static_cast<float>(m[static_cast<std::size_t>(e / 8)]);
+  winograd_transforms_avx2().output(from, 8, 8, y);
+  winograd_transforms_avx2().output_gradient(at, 1, transformed, 1);
+  double left = 0, right = 0;  // <dy, A^T m A> and <A dy A^T, m>
+  for (std::size_t p = 0; p < 16; ++p) left += dy[p] * static_cast<double>(y[p * 8]);
+  for (std::size_t e = 0; e < 36; ++e) right += m[e] * static_cast<double>(transformed[e]);
+  EXPECT_NEAR(left, right, 1e-4 * std::abs(left));
+
+  float g[9][kWinogradFilters], weight[36][kWinogradFilters];
+  float products[36][kWinogradFilters], dg[9][kWinogradFilters];
+  for (std::size_t f = 0; f < kWinogradFilters; ++f) {
+    for (std::size_t t = 0; t < 9; ++t) g[t][f] = static_cast<float>(taps[t]);
+    for (std::size_t e = 0; e < 36; ++e) products[e][f] = static_cast<float>(m[e]);
+  }
+  winograd_weights(g, weight);
+  winograd_weight_gradients(products, dg);
+  left = right = 0;  // <G g G^T, m> and <g, G^T m G>
+  for (std::size_t e = 0; e < 36; ++e) left += m[e] * static_cast<double>(weight[e][3]);
+  for (std::size_t t = 0; t < 9; ++t) right += taps[t] * static_cast<double>(dg[t][3]);
+  EXPECT_NEAR(left, right, 1e-4 * std::abs(left));
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "nn/infer.h"
+#include "runtime/random.h"
 #include "tests/tools/program_util.h"
+#include "tools/network.h"
 
 namespace tiller {
 namespace {
@@ -156,6 +159,52 @@ TEST(Convert, WhatCannotBeWrittenLeavesWhatWasThere) {
   EXPECT_THAT(tiller_expect(2, {"convert", in, folder / "a.bin"}).err,
               HasSubstr("the name of OUT decides the format"));
   EXPECT_EQ(folder.entries(), 3u);  // nothing half-written
+}
+
+TEST(Convert, AFoldedClassIsTheNetworkOfThatClass) {
+  const TemporaryFolder folder;
+  const std::string in = data_file("unet_cond.pt");
+  tiller_expect(0, {"convert", in, folder / "a.safetensors", "--fold_class", "3"});
+  const auto network = [](const std::string& path) {
+    const Checkpoint checkpoint = Checkpoint::open(path);
+    return load_network(checkpoint, infer(checkpoint));
+  };
+  const Network conditional = network(in), folded = network(folder / "a.safetensors");
+  ASSERT_GT(conditional.num_classes(), 3);
+  EXPECT_EQ(folded.num_classes(), 0);
+  const std::int64_t size = conditional.image_size();
+  const Tensor x = Tensor::empty({1, size, size, 3});
+  fill_normal(x, {.seed = 1, .stream = RandomStream::x_start});
+  const Tensor t = Tensor::from(std::vector<float>{400}, {1});
+  const auto answer = [&](std::int64_t y) {
+    return (*conditional.unet)(x, t, Tensor::from(std::vector<std::int64_t>{y}, {1})).value();
+  };
+  const Tensor out = (*folded.unet)(x, t, Tensor()).value();
+  const auto difference = [&](const Tensor& a) {
+    double distance = 0, norm = 0;
+    const auto *p = a.data<float>(), *q = out.data<float>();
+    for (std::int64_t i = 0; i < a.numel(); ++i) {
+      distance += static_cast<double>((p[i] - q[i]) * (p[i] - q[i]));
+      norm += static_cast<double>(p[i] * p[i]);
+    }
+    return std::sqrt(distance / norm);
+  };
+  EXPECT_LE(difference(answer(3)), 1e-5);
+  EXPECT_GT(difference(answer(2)), 1e-3);
+}
+
+TEST(Convert, OnlyAClassThatIsThereIsFolded) {
+  const TemporaryFolder folder;
+  const std::string out = folder / "a.safetensors";
+  const auto says = [&](int code, const char* file, const char* which, const char* text) {
+    const std::string in = data_file(file);
+    EXPECT_THAT(tiller_expect(code, {"convert", in, out, "--fold_class", which}).err,
+                HasSubstr(text));
+  };
+  says(2, "unet_cond.pt", "100000", "no such class; there are numbers 0 to ");
+  says(2, "unet_cond.pt", "cat", "no such class");
+  says(3, "unet_plain.pt", "0", "has no label_emb.weight");
+  EXPECT_EQ(folder.entries(), 0u);
 }
 
 TEST(Convert, OntoItselfIsRefused) {

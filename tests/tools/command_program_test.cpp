@@ -136,5 +136,24 @@ TEST(Program, TraceIsASetting) {
   EXPECT_THAT(wrong.err, HasSubstr("TILLER_TRACE=loud is not 0, 1 or 2"));
 }
 
+TEST(Program, BenchIsTheProgramBesideThisOne) {
+  const TemporaryFolder folder;
+  const std::string alone = folder / "tiller";
+  std::filesystem::copy(TILLER_PROGRAM, alone);
+  const std::string command = alone + " bench --help 2>" + (folder / "err");
+  const int code = std::system(command.c_str());  // NOLINT(cert-env33-c): a copy without neighbours
+  EXPECT_EQ(WEXITSTATUS(code), 1);
+  const testing::Bytes said = testing::read_bytes(folder / "err");
+  EXPECT_THAT(std::string(said.begin(), said.end()),
+              HasSubstr("tiller_bench: No such file or directory; build it"));
+  const std::string beside =
+      (std::filesystem::path(TILLER_PROGRAM).parent_path() / "tiller_bench").string();
+  if (std::filesystem::exists(beside)) {
+    const Ended ended =
+        tiller_expect(0, {"bench", "--list", "--op", "conv2d_fwd", "--model", "64x64_classifier"});
+    EXPECT_THAT(ended.out, HasSubstr("w [128,3,3,128]"));
+  }
+}
+
 }  // namespace
 }  // namespace tiller

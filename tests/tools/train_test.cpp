@@ -362,5 +362,20 @@ TEST(Train, RefusesWhatItCannotDo) {
   EXPECT_FALSE(std::filesystem::exists(torn)) << "what a killed write left";
 }
 
+TEST(Train, AProfileKnowsItsStepsAndPhases) {
+  const TemporaryFolder folder;
+  const std::string data = make_pictures(folder / "data", 6);
+  Arguments words = {"profile", "--steps", "1:3", "--by", "phase", "--json", "--"};
+  const Arguments training = tiny_unet(data, folder / "run");
+  words.insert(words.end(), training.begin(), training.end());
+  words.insert(words.end(), {"--iterations", "4"});
+  const auto profile = tiller_expect(0, words).json();
+  EXPECT_EQ(profile.at("steps"), 2);
+  std::string phases;
+  for (const auto& row : profile.at("by_phase")) phases += row.at("name").get<std::string>() + " ";
+  for (const char* phase : {"forward", "backward", "optimizer"})
+    EXPECT_THAT(phases, HasSubstr(phase));
+}
+
 }  // namespace
 }  // namespace tiller::testing

@@ -6,6 +6,7 @@
 #include "runtime/files/checkpoint.h"
 #include "tools/commands/commands.h"
 #include "tools/flags/architecture.h"
+#include "tools/fold_class.h"
 #include "tools/training/state.h"
 
 namespace tiller {
@@ -60,12 +61,15 @@ int convert_command(const Flags& flags) {
   const std::string in = flags.argument("IN"), out = flags.argument("OUT");
   const Container container = container_of(out);
   refuse_same_file(in, out);
-  const Checkpoint checkpoint = network_weights(Checkpoint::open(in));
+  Checkpoint checkpoint = network_weights(Checkpoint::open(in));
   if (checkpoint.content() == FileContent::optimizer)
     fail(ErrorKind::checkpoint,
          fmt::format("{} is an optimizer's state, not weights; convert the model*.pt or ema_*.pt "
                      "beside it",
                      in));
+
+  if (flags.given("fold_class"))
+    checkpoint = fold_class(checkpoint, flags.get<std::string>("fold_class"), flags);
 
   const std::string wanted = flags.get<std::string>("dtype");
   const bool keep = wanted.empty() || wanted == "keep";

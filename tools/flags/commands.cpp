@@ -149,7 +149,7 @@ std::vector<CommandSpec> make_specs() {
       {.name = "convert",
        .summary = "Rewrite a checkpoint as .pt or .safetensors, by the name of OUT.",
        .arguments = {{"IN", "the checkpoint to read"}, {"OUT", "the file to write"}},
-       .flags = Names{"dtype"} + any_network()},
+       .flags = Names{"dtype", "fold_class"} + any_network()},
       {.name = "devices",
        .summary = "List the devices, their memory and features, and the environment variables.",
        .flags = {"rows", "json"}},

@@ -94,6 +94,11 @@ constexpr auto kOwn = std::to_array<FlagSpec>({
      .group = run,
      .help = "largest relative L2 error that passes",
      .low = 0},
+    {.name = "fold_class",
+     .group = run,
+     .help = "take the classes away: this one's embedding joins the time's, and what is left is an "
+             "unconditional network that answers as it did for the class",
+     .value_name = "CLASS"},
     {.name = "dtype",
      .fallback = "keep",
      .group = run,

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "runtime/trace.h"
 #include "tools/sampling/announce.h"
 #include "tools/sampling/interrupt.h"
 #include "tools/sampling/progress.h"
@@ -50,6 +51,7 @@ class Loop {
  private:
   void take(std::int64_t step) {
     const auto begin = std::chrono::steady_clock::now();
+    const StepScope step_scope(step);
     const StepInputs in = run_.inputs ? run_.inputs(step) : drawn(step);
     const bool moved = run_.trainer->step(
         step, in.size(),

@@ -33,6 +33,11 @@ struct WinogradTransforms {
   /// A^T m A for `columns` columns (a multiple of the vector length): element e is read from
   /// from[e * stride + column], pixel p of the 4x4 goes to to[p * columns + column].
   void (*output)(const float* from, std::int64_t stride, std::int64_t columns, float* to);
+  /// G g G^T in f32 for `count` filters side by side (a multiple of the vector length): tap t, or
+  /// 8 - t when `reversed`, is read from taps[t * stride + filter], element e goes to
+  /// to[e * product + filter].
+  void (*weight)(const float* taps, std::int64_t stride, bool reversed, std::int64_t count,
+                 float* to, std::int64_t product);
 };
 
 const WinogradTransforms& winograd_transforms_avx2();

@@ -38,6 +38,12 @@ constexpr auto kOwn = std::to_array<FlagSpec>({
      .help =
          "on cuda and simt, launch every kernel of every step instead of replaying one captured "
          "step"},
+    {.name = "weights",
+     .fallback = "f32",
+     .group = run,
+     .help = "how the CPU keeps weights: f32, in the mapped file, or bf16, rounded to half the "
+             "memory (what a file holds in half precision stays as it is); the arithmetic is f32",
+     .choices = "f32|bf16"},
     {.name = "seed",
      .type = integer,
      .fallback = "0",

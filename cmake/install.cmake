@@ -35,3 +35,6 @@ if(TARGET tiller_bench)
   list(APPEND programs tiller_bench)
 endif()
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+# The demo's networks, where `tiller demo` and `tiller quality` look for them.
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/tools/demo_models
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/tiller COMPONENT program OPTIONAL)

@@ -12,6 +12,10 @@ class AttentionPool : public Module<AttentionPool> {
                 std::int64_t head_channels, std::int64_t out);
   /// x [N,H,W,C] -> [N,K].
   Var forward(const Var& x) const;
+  /// Its two halves: the mean token's answer, x [N,H,W,C] -> [N,C], and the last projection of it,
+  /// [N,C] -> [N,K].
+  Var answer(const Var& x) const;
+  Var project(const Var& answer) const;
   std::int64_t positions() const { return positional_embedding_.dim(0) - 1; }
 
  private:

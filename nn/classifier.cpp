@@ -26,6 +26,8 @@ struct Classifier::Impl {
     const std::int64_t side = config.image_size / torso.stride();
     return side * side;
   }
+  // What the pool reads of pictures x [N,H,W,C].
+  Activation torso_output(const Var& x, const Var& emb) const;
   // The spatial means of a block's output, in the parameters' dtype: [N,C].
   Var means(const Activation& h) const {
     return reduce_mean(cast(h.x, dtype), ReduceOver::spatial);
@@ -64,19 +66,27 @@ Var Classifier::embed(const Tensor& t) const {
   return impl_->time_embed(timesteps(t, impl_->dtype));
 }
 
-Var Classifier::forward(const Var& x, const Var& emb) const {
-  const Impl& net = *impl_;
-  check_input("Classifier", x.value(), net.config.in_channels, stride());
-  net.out.check_positions(x.dim(1), x.dim(2), stride());
+Activation Classifier::Impl::torso_output(const Var& x, const Var& emb) const {
+  check_input("Classifier", x.value(), config.in_channels, torso.stride());
+  out.check_positions(x.dim(1), x.dim(2), torso.stride());
   std::vector<Activation> outputs;
-  const Var picture = cast(cast(x, net.dtype), net.torso_dtype);  // [N,H,W,C]
-  const Activation h = net.encoder(picture, {}, emb, outputs);
-  if (!is_spatial(net.config.pool)) return net.out(Activation(cast(h.x, net.dtype), h.stats));
+  const Var picture = cast(cast(x, dtype), torso_dtype);  // [N,H,W,C]
+  const Activation h = encoder(picture, {}, emb, outputs);
+  if (!is_spatial(config.pool)) return {cast(h.x, dtype), h.stats};
   outputs.push_back(h);
-  Var features;  // [N,F]
-  for (const Activation& output : outputs)
-    features = features ? concat(features, net.means(output)) : net.means(output);
-  return net.out(Activation(features));
+  Var all;  // [N,F]
+  for (const Activation& output : outputs) all = all ? concat(all, means(output)) : means(output);
+  return all;
+}
+
+Var Classifier::forward(const Var& x, const Var& emb) const {
+  return impl_->out(impl_->torso_output(x, emb));
+}
+
+Classifier::Reading Classifier::read(const Var& x, const Tensor& t) const {
+  const Activation torso = impl_->torso_output(x, embed(t));
+  const Var features = impl_->out.features(torso);
+  return {features, impl_->out.logits(features)};
 }
 
 Var Classifier::operator()(const Var& x, const Tensor& t) const { return forward(x, embed(t)); }

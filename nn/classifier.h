@@ -22,6 +22,13 @@ class Classifier {
   /// x [N,H,W,C] -> logits [N,num_classes] f32 (f64 with f64).
   Var forward(const Var& x, const Var& emb) const;
   Var operator()(const Var& x, const Tensor& t) const;
+  /// The logits with what the last layer makes them of: a picture as one vector.
+  struct Reading {
+    Var features;  // [N,F] f32; F is the channels of the last feature map, or 2048 (spatial pools)
+    Var logits;    // [N,num_classes]
+  };
+  /// x [N,H,W,C], t [N].
+  Reading read(const Var& x, const Tensor& t) const;
 
   /// The gradient that guides: d sum_n log p(y_n | x_n, t_n) / dx, [N,H,W,C] f32. Runs forward and
   /// the input gradient only; no weight gradient. `logits` receives the logits when not null.

@@ -34,29 +34,37 @@ PoolHead::PoolHead(const Scope& scope, const ClassifierConfig& config, std::int6
   }
 }
 
-Var PoolHead::forward(const Activation& x) const {
+Var PoolHead::features(const Activation& x) const {
   const std::int64_t n = x.x.dim(0);
   switch (pool_) {
     case Pool::adaptive: {
-      const Var normed = norm_->fused(x, {}, {.silu = true});                        // [N,H,W,C]
-      const Var mean = reduce_mean(normed, ReduceOver::spatial);                     // [N,C]
-      const Var logits = conv_->fused(reshape(mean, {n, 1, 1, mean.dim(1)}), {}).x;  // [N,1,1,K]
-      return reshape(logits, {n, logits.dim(3)});
+      const Var normed = norm_->fused(x, {}, {.silu = true});  // [N,H,W,C]
+      return reduce_mean(normed, ReduceOver::spatial);         // [N,C]
     }
     case Pool::attention:
-      return (*attention_)(norm_->fused(x, {}, {.silu = true}));
-    case Pool::spatial: {
-      const Var hidden = (*first_)(x.x);  // [N,2048]
-      const Var relu = clamp(hidden, 0, std::numeric_limits<double>::infinity());
-      return (*last_)(relu);
-    }
+      return attention_->answer(norm_->fused(x, {}, {.silu = true}));
+    case Pool::spatial:
+      return clamp((*first_)(x.x), 0, std::numeric_limits<double>::infinity());  // [N,2048]
     case Pool::spatial_v2: {
       const Var hidden = reshape((*first_)(x.x), {n, 1, kHidden});  // [N,1,2048]: one token
-      const Var normed = norm_->fused(hidden, {}, {.silu = true});
-      return (*last_)(reshape(normed, {n, kHidden}));
+      return reshape(norm_->fused(hidden, {}, {.silu = true}), {n, kHidden});
     }
   }
   fail(ErrorKind::failed, "unknown pool");
+}
+
+Var PoolHead::logits(const Var& features) const {
+  if (attention_) return attention_->project(features);
+  if (last_) return (*last_)(features);
+  const std::int64_t n = features.dim(0);
+  const Var out = conv_->fused(reshape(features, {n, 1, 1, features.dim(1)}), {}).x;  // [N,1,1,K]
+  return reshape(out, {n, out.dim(3)});
+}
+
+Var PoolHead::forward(const Activation& x) const {
+  // As one module, whose output is seen by whoever compares modules.
+  if (attention_) return (*attention_)(norm_->fused(x, {}, {.silu = true}));
+  return logits(features(x));
 }
 
 void PoolHead::check_positions(std::int64_t height, std::int64_t width, std::int64_t stride) const {

@@ -20,6 +20,11 @@ class PoolHead : public Module<PoolHead> {
   /// adaptive, attention: x [N,H,W,C], the last feature map. spatial, spatial_v2: x [N,F], the
   /// spatial means of every block's output. -> [N,num_classes].
   Var forward(const Activation& x) const;
+  /// What the last layer reads, one vector a picture: x as above -> [N,C], or [N,2048] of the spatial
+  /// pools.
+  Var features(const Activation& x) const;
+  /// The last layer: features [N,F] -> [N,num_classes].
+  Var logits(const Var& features) const;
   /// Throws Error unless the last feature map of a picture of H*W pixels has the positions that the
   /// attention pool was made for.
   void check_positions(std::int64_t height, std::int64_t width, std::int64_t stride) const;

@@ -60,6 +60,14 @@ if(NOT signature STREQUAL "89504e470d0a1a0a")
   message(FATAL_ERROR "guided.png is no PNG")
 endif()
 
+# The program finds its networks where it was installed.
+if(EXISTS ${SOURCE}/tools/demo_models)
+  run(0 ${CMAKE_COMMAND} --install ${BUILD} --component program --prefix ${prefix})
+  run(0 ${prefix}/bin/tiller demo --num_samples 10 --timestep_respacing 2 --scales 0
+        --out ${place}/demo)
+  expect_match("${output}" "prefix/share/tiller/demo_models/cifar10_unet")
+endif()
+
 run(2 ${example}/guided)
 expect_match("${output}" "usage: guided")
 run(3 ${example}/guided ${place}/none.pt ${place}/none.pt 3 1 ${place}/x.png)

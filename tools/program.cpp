@@ -39,6 +39,7 @@ constexpr Command kCommands[] = {
     {"devices", devices_command},
     {"profile", profile_command},
     {"plot", plot_command},
+    {"quality", quality_command},
 };
 
 void print_help() {

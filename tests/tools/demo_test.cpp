@@ -1,4 +1,4 @@
-// `tiller demo` from the command line to the files it leaves.
+// `tiller demo --train` from the command line to the files it leaves.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -23,9 +23,9 @@ using testing::tiller_expect;
 TEST(DemoCommand, LeavesAGridAndNetworksThatLoadWithoutFlags) {
   const TemporaryFolder folder;
   const std::string out = folder / "new/demo";  // made on the way
-  const Ended end =
-      tiller_expect(0, {"demo", "--train_steps", "3", "--num_samples", "6", "--timestep_respacing",
-                        "2", "--seed", "7", "--threads", "1", "--out", out});
+  const Ended end = tiller_expect(
+      0, {"demo", "--train", "--train_steps", "3", "--num_samples", "6", "--timestep_respacing",
+          "2", "--seed", "7", "--threads", "1", "--out", out});
   for (const char* part : {"scale 0", "scale 1", "scale 4", "second classifier", "% rightly",
                            "tiller sample --model_path"})
     EXPECT_THAT(end.out, HasSubstr(part));
@@ -36,7 +36,7 @@ TEST(DemoCommand, LeavesAGridAndNetworksThatLoadWithoutFlags) {
   EXPECT_EQ(grid.dim(0), like.dim(0));
   EXPECT_NEAR(static_cast<double>(grid.dim(1)), static_cast<double>(like.dim(1)), 20);
   EXPECT_EQ(read_image_info(out + "/grid.png").text.at("tiller.command"),
-            "tiller demo --seed 7 --train_steps 3 --num_samples 6 --timestep_respacing 2");
+            "tiller demo --train --seed 7 --train_steps 3 --num_samples 6 --timestep_respacing 2");
 
   const Checkpoint unet = Checkpoint::open(out + "/unet.safetensors");
   const Inference inference = infer(unet);
@@ -58,7 +58,8 @@ TEST(DemoCommand, RefusesWhatItCannotDo) {
   const std::string out = folder / "demo";
   const auto refused = [&](int code, const std::string& flag, const std::string& value,
                            const std::string& why) {
-    EXPECT_THAT(tiller_expect(code, {"demo", "--out", out, flag, value}).err, HasSubstr(why));
+    EXPECT_THAT(tiller_expect(code, {"demo", "--train", "--out", out, flag, value}).err,
+                HasSubstr(why));
     EXPECT_FALSE(std::filesystem::exists(out));
   };
   refused(2, "--num_samples", "7", "--num_samples 7 is not a multiple of the 6 classes");
@@ -72,7 +73,7 @@ TEST(DemoCommand, RefusesWhatItCannotDo) {
 TEST(DemoCommand, StopsTrainingWhenTheMinutesAreUp) {
   const TemporaryFolder folder;
   const Ended end = tiller_expect(
-      0, {"demo", "--train_steps", "100000", "--minutes", "1e-9", "--num_samples", "6",
+      0, {"demo", "--train", "--train_steps", "100000", "--minutes", "1e-9", "--num_samples", "6",
           "--timestep_respacing", "1", "--threads", "1", "--out", folder / "demo"});
   EXPECT_THAT(end.err, HasSubstr("UNet: stopped by --minutes after 1 of 100000 steps"));
 }
@@ -80,9 +81,9 @@ TEST(DemoCommand, StopsTrainingWhenTheMinutesAreUp) {
 TEST(DemoCommand, CtrlCLeavesNothingHalfDone) {
   const TemporaryFolder folder;
   const std::string out = folder / "demo";
-  const Ended end =
-      tiller_expect(130, {"demo", "--train_steps", "100000", "--threads", "1", "--out", out},
-                    {.interrupt = true});
+  const Ended end = tiller_expect(
+      130, {"demo", "--train", "--train_steps", "100000", "--threads", "1", "--out", out},
+      {.interrupt = true});
   EXPECT_THAT(end.err, HasSubstr("interrupted"));
   EXPECT_TRUE(std::filesystem::is_empty(out));
 }

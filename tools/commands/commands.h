@@ -17,5 +17,6 @@ int gradcheck_command(const Flags& flags);
 int devices_command(const Flags& flags);
 int profile_command(const Flags& flags);
 int plot_command(const Flags& flags);
+int quality_command(const Flags& flags);
 
 }  // namespace tiller

@@ -1,158 +1,39 @@
-// tiller demo: trains a UNet that knows no classes and a noised classifier on shapes it draws, and
-// shows the one steering the other.
-#include <algorithm>
+// tiller demo: a classifier steers a UNet that knows no classes. Which networks they are depends on
+// what lies beside the program.
+#include "tools/commands/demo.h"
+
 #include <filesystem>
-#include <string>
-#include <vector>
 
 #include "runtime/files/atomic_file.h"
-#include "runtime/files/image.h"
 #include "tools/commands/commands.h"
-#include "tools/demo_shapes/networks.h"
-#include "tools/demo_shapes/poster.h"
-#include "tools/demo_shapes/shapes.h"
-#include "tools/demo_shapes/steer.h"
-#include "tools/demo_shapes/train.h"
-#include "tools/sampling/interrupt.h"
-#include "tools/sampling/progress.h"
+#include "tools/demo_cifar/models.h"
+#include "tools/sampling/announce.h"
 
 namespace tiller {
 
-namespace {
-
-using demo::kClasses;
-
-constexpr double kScales[] = {0, 1, 4};    // of the columns of the grid
-constexpr std::int64_t kDrawings = 240;    // on which the classifiers are examined
-constexpr double kClassifierShare = 0.15;  // of --minutes; the UNet has what two leave
-
-// What a seed is used for: every network, and every series of pictures, has its own.
-enum class Role : std::uint64_t { unet, guide, judge, exam, samples, count };
-std::uint64_t seed_of(const Flags& flags, Role role) {
-  return flags.get<std::uint64_t>("seed") * static_cast<std::uint64_t>(Role::count) +
-         static_cast<std::uint64_t>(role);
-}
-
-void stop_if_requested(const InterruptGuard& ctrl_c) {
-  if (ctrl_c.requested()) fail(ErrorKind::interrupted, "interrupted");
-}
-
-template <class Network>
-void train(const Network& network, const std::string& name, std::int64_t steps, double minutes,
-           demo::TrainingOptions options, const InterruptGuard& ctrl_c) {
-  Progress progress(steps, "step");
-  double average = 0;
-  options.steps = steps;
-  options.max_seconds = 60 * minutes;
-  options.on_step = [&](const demo::TrainingStep& now) {
-    average += (now.loss - average) / static_cast<double>(std::min<std::int64_t>(now.step, 30));
-    stop_if_requested(ctrl_c);
-    progress.update(now.step,
-                    fmt::format("{}: step {} of {}, loss {:.3f}", name, now.step, steps, average));
-  };
-  const GaussianDiffusion diffusion(demo::process());
-  const demo::TrainingStep end = demo::train(network, diffusion, options);
-  if (end.step < steps)
-    fmt::print(stderr, "{}: stopped by --minutes after {} of {} steps\n", name, end.step, steps);
-}
-
-demo::TrainingOptions unet_options(const Flags& flags) {
-  demo::TrainingOptions options;
-  options.seed = seed_of(flags, Role::unet);
-  options.batch = 32;
-  options.lr = 2e-3;
-  return options;
-}
-
-Classifier train_classifier(const Flags& flags, const std::string& name, Role role,
-                            const InterruptGuard& ctrl_c) {
-  demo::TrainingOptions options;
-  options.seed = seed_of(flags, role);
-  options.batch = 48;
-  options.weight_decay = 0.05;
-  const auto source = create_parameters(options.seed);
-  Classifier classifier(demo::classifier_config(), *source);
-  // A classifier learns faster than a UNet.
-  const std::int64_t steps = std::max<std::int64_t>(1, flags.get<std::int64_t>("train_steps") / 4);
-  train(classifier, name, steps, kClassifierShare * flags.get<double>("minutes"), options, ctrl_c);
-  return classifier;
-}
-
-void prepare_folder(const std::string& out) {
+void demo::prepare_folder(const std::string& out) {
   std::error_code error;
   std::filesystem::create_directories(out, error);
   if (error)
     fail(ErrorKind::failed, fmt::format("cannot make the folder {}: {}", out, error.message()));
-  AtomicFile(out + "/grid.png");  // fails now, not after minutes of training, if nobody may write
+  AtomicFile(out + "/grid.png");
 }
-
-// Asks for every class equally often: 0 0 0 1 1 1 ...
-Tensor all_classes(std::int64_t each) {
-  std::vector<std::int64_t> labels;
-  for (std::int64_t label = 0; label < kClasses; ++label)
-    labels.insert(labels.end(), static_cast<std::size_t>(each), label);
-  return Tensor::from(labels, {kClasses * each});
-}
-
-}  // namespace
 
 int demo_command(const Flags& flags) {
-  const auto samples = flags.get<std::int64_t>("num_samples");
-  if (samples % kClasses != 0)
-    fail(ErrorKind::usage,
-         fmt::format("--num_samples {} is not a multiple of the {} classes", samples, kClasses));
-  const auto out = flags.get<std::string>("out");
-  const auto respacing = flags.get<std::string>("timestep_respacing");
-  const GaussianDiffusion diffusion(demo::process(respacing));  // refuses a bad one at once
-  const InterruptGuard ctrl_c;
-  prepare_folder(out);
-
-  const auto source = create_parameters(seed_of(flags, Role::unet));
-  const UNet unet(demo::unet_config(), *source);
-  fmt::print("{} classes of {}-pixel pictures, seed {}; a UNet of {:.1f} million parameters\n",
-             kClasses, demo::kSide, flags.text("seed"),
-             static_cast<double>(unet.parameters().numel()) * 1e-6);
-  std::fflush(stdout);
-  train(unet, "UNet", flags.get<std::int64_t>("train_steps"),
-        (1 - 2 * kClassifierShare) * flags.get<double>("minutes"), unet_options(flags), ctrl_c);
-  demo::save(out + "/unet.safetensors", unet);
-  const Classifier guide = train_classifier(flags, "classifier", Role::guide, ctrl_c);
-  demo::save(out + "/classifier.safetensors", guide);
-  const Classifier judge = train_classifier(flags, "second classifier", Role::judge, ctrl_c);
-
-  const demo::Shapes exam = demo::draw_shapes(seed_of(flags, Role::exam), 0, kDrawings);
-  fmt::print("of {} drawings, the classifier names {:.1f} % rightly, the second one {:.1f} %\n",
-             kDrawings, 100 * demo::accuracy(guide, exam.x, exam.labels),
-             100 * demo::accuracy(judge, exam.x, exam.labels));
-
-  const Tensor labels = all_classes(samples / kClasses);
-  std::vector<demo::PosterColumn> columns;
-  fmt::print("share of {} samples in which the second classifier sees the class asked for:\n",
-             samples);
-  for (const double scale : kScales) {
-    Progress progress(samples * diffusion.steps(), "step");
-    const auto on_step = [&](std::int64_t done) {
-      stop_if_requested(ctrl_c);
-      progress.update(done, fmt::format("scale {:g}: {} pictures", scale, samples));
-    };
-    const Tensor pictures =
-        demo::steer(unet, guide, diffusion, scale, labels, seed_of(flags, Role::samples), on_step);
-    columns.push_back({scale, pictures, demo::accuracy(judge, pictures, labels)});
-    fmt::print("  scale {:<3g} {:>5.1f} %\n", scale, 100 * columns.back().accuracy);
-    std::fflush(stdout);
+  if (flags.get<bool>("train")) {
+    for (const char* flag : {"models", "scales"})
+      if (flags.given(flag)) warn(fmt::format("--{} has no effect with --train", flag));
+    return demo::show_shapes(flags);
   }
-  const std::string grid = out + "/grid.png";
-  write_png(grid, demo::draw_poster(columns),
-            {{"tiller.command",
-              fmt::format(
-                  "tiller demo --seed {} --train_steps {} --num_samples {} --timestep_respacing {}",
-                  flags.text("seed"), flags.text("train_steps"), samples, respacing)}});
-  fmt::print(
-      "the pictures: {}\nto draw more:\n  tiller sample --model_path {}/unet.safetensors "
-      "--classifier_path {}/classifier.safetensors --classifier_scale 4 --classes all "
-      "--timestep_respacing {} --num_samples {} --batch_size {} --out {}/samples\n",
-      grid, out, out, respacing, 4 * kClasses, 4 * kClasses, out);
-  return 0;
+  const std::string models =
+      flags.given("models") ? flags.get<std::string>("models") : demo::find_models();
+  if (models.empty()) {
+    announce("demo", "no trained networks lie beside the program: it trains small ones on shapes");
+    return demo::show_shapes(flags);
+  }
+  for (const char* flag : {"train_steps", "minutes"})
+    if (flags.given(flag)) warn(fmt::format("--{} has no effect without --train", flag));
+  return demo::show_cifar(flags, models);
 }
 
 }  // namespace tiller

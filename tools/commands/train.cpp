@@ -1,5 +1,7 @@
 // tiller train: a diffusion network, or a super-resolution network (image_train.py,
 // super_res_train.py).
+#include <algorithm>
+
 #include "runtime/files/image.h"
 #include "tools/commands/commands.h"
 #include "tools/flags/architecture.h"
@@ -87,7 +89,13 @@ int train_command(const Flags& typed) {
   TrainerOptions options =
       trainer_options(flags, AnnealOrder::after_step, inference.unet.torso, 20);
   options.rate.anneal_steps = flags.get<std::int64_t>("lr_anneal_steps");
-  announce_plan(inference, options, flags.get<std::int64_t>("batch_size"), device);
+  const auto iterations = flags.get<std::int64_t>("iterations");
+  std::int64_t total = options.rate.anneal_steps;
+  if (iterations > 0) total = total > 0 ? std::min(total, iterations) : iterations;
+  const double estimate =
+      announce_plan(inference, options, flags.get<std::int64_t>("batch_size"),
+                    std::max<std::int64_t>(0, total - start.first_step), device);
+  if (flags.get<bool>("dry_run")) return 0;
 
   const UNet unet = make_network(inference.unet, start, device);
   Trainer trainer(unet.parameters(), options);
@@ -102,9 +110,8 @@ int train_command(const Flags& typed) {
   run.draw.small_size = enlarges ? flags.get<std::int64_t>("small_size") : 0;
   run.draw.class_drop = flags.get<double>("class_drop");
   run.draw.no_class = data.num_classes;
-  const auto iterations = flags.get<std::int64_t>("iterations");
-  run.total = options.rate.anneal_steps;
-  if (iterations > 0) run.total = run.total > 0 ? std::min(run.total, iterations) : iterations;
+  run.total = total;
+  run.estimated_seconds = estimate;
   run.save_first_step = true;
   run.flat_optimizer = inference.unet.torso == DType::f16;
   std::vector<std::string> names = data.class_names;

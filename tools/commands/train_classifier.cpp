@@ -1,4 +1,6 @@
 // tiller train-classifier: the noised classifier that steers the sampler (classifier_train.py).
+#include <algorithm>
+
 #include "tools/commands/commands.h"
 #include "tools/flags/architecture.h"
 #include "tools/sampling/announce.h"
@@ -50,7 +52,10 @@ int train_classifier_command(const Flags& typed) {
   TrainerOptions options =
       trainer_options(flags, AnnealOrder::before_step, inference.classifier.torso, 16);
   if (flags.get<bool>("anneal_lr")) options.rate.anneal_steps = iterations;
-  announce_plan(inference, options, flags.get<std::int64_t>("batch_size"), device);
+  const double estimate =
+      announce_plan(inference, options, flags.get<std::int64_t>("batch_size"),
+                    std::max<std::int64_t>(0, iterations - start.first_step), device);
+  if (flags.get<bool>("dry_run")) return 0;
 
   const Classifier classifier = make_network(inference.classifier, start, device);
   Trainer trainer(classifier.parameters(), options);
@@ -63,6 +68,7 @@ int train_classifier_command(const Flags& typed) {
   settle_run(start, data, run, files);
   run.draw.device = device;
   run.total = iterations;
+  run.estimated_seconds = estimate;
   run.eval_interval = flags.get<std::int64_t>("eval_interval");
   run.flat_optimizer = inference.classifier.torso == DType::f16;
   run.metadata.merge(network_metadata(inference, data.class_names));

@@ -46,8 +46,16 @@ Tensor Dataset::picture(std::int64_t i) const {
 std::shared_ptr<const Dataset> open_dataset(const std::string& path,
                                             const DatasetOptions& options) {
   TILLER_CHECK(std::filesystem::exists(path), "{}: there is no such file or folder", path);
-  if (std::filesystem::path(path).extension() == ".npz") return open_npz_pictures(path, options);
-  if (is_cifar(path)) return open_cifar(path, options);
+  const bool npz = std::filesystem::path(path).extension() == ".npz";
+  if (npz || is_cifar(path)) {
+    if (options.labels == LabelSource::folders || options.labels == LabelSource::names)
+      fail(ErrorKind::usage,
+           fmt::format("{}: classes by {} need a folder of picture files; {} its labels beside the "
+                       "pictures: leave --labels out",
+                       path, options.labels == LabelSource::folders ? "folders" : "names",
+                       npz ? "an npz has" : "CIFAR-10's batches have"));
+    return npz ? open_npz_pictures(path, options) : open_cifar(path, options);
+  }
   return open_picture_files(path, options);
 }
 

@@ -65,9 +65,9 @@ class Dataset {
 
 /// Opens a folder of PNG, JPEG and GIF files (searched recursively, in the order of their paths,
 /// hidden files left out), CIFAR-10's binary batches (one .bin file, or a folder that holds some;
-/// class names from batches.meta.txt), or an npz (arr_0 u8 [N,H,W,C], labels in arr_1). Throws
-/// Error(failed) saying what is missing: no pictures, classes that only some pictures tell, classes
-/// that options.class_names lacks; Error(checkpoint) for a damaged npz or batch.
+/// class names from batches.meta.txt), or an npz (arr_0 u8 [N,H,W,C], labels in arr_1). Errors:
+/// failed for no pictures, classes that only some pictures tell or options.class_names lacks; usage
+/// for classes by folders or names where no files are; checkpoint for a damaged npz or batch.
 std::shared_ptr<const Dataset> open_dataset(const std::string& path,
                                             const DatasetOptions& options = {});
 

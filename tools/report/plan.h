@@ -11,6 +11,7 @@ namespace tiller {
 /// Sums of one pass.
 struct PassPlan {
   Cost cost;
+  std::vector<Cost> calls;  ///< what `cost` is the sum of: one entry an operation's call
   std::int64_t operations = 0;
   std::size_t peak_bytes = 0;    ///< activations and workspace of the runtime, without parameters
   std::size_t packed_bytes = 0;  ///< forms of the weights that the chosen rows keep beside them

@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 // The validation's numbers must not be the training's: another seed, the same steps.
 constexpr std::uint64_t kValidationSeed = 0x5eed0fda7a;
 
+constexpr std::int64_t kMeasuredSteps = 5;  // before the time is said for good
+
 class Loop {
  public:
   explicit Loop(TrainingRun& run)
@@ -70,7 +72,7 @@ class Loop {
         entry != run_.log.entries().end())
       loss_ = entry->second.sum / static_cast<double>(entry->second.count);
     if (run_.validation && step % run_.eval_interval == 0) validate(step);
-    if (step == run_.first_step) plan_time(begin);
+    correct_plan(step, begin);
   }
 
   StepInputs drawn(std::int64_t step) {
@@ -78,12 +80,29 @@ class Loop {
     return draw_inputs(held_.x, held_.y, step, *run_.sampler, run_.draw);
   }
 
-  void plan_time(std::chrono::steady_clock::time_point begin) const {
+  // What was estimated gives way to what was measured: behind the first step, which packs weights
+  // and fills caches, and once more behind some that did not.
+  void correct_plan(std::int64_t step, std::chrono::steady_clock::time_point begin) {
+    const std::int64_t done = step - run_.first_step + 1;
+    if (done > kMeasuredSteps) return;
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    const std::int64_t left = run_.total - run_.first_step - 1;
+    if (done > 1) later_steps_ += seconds / static_cast<double>(kMeasuredSteps - 1);
+    if (done == 1)
+      say_time(fmt::format("the first step took {:.3g} s", seconds), seconds, step);
+    else if (done == kMeasuredSteps)
+      say_time(fmt::format("steps 2 to {} took {:.3g} s each", kMeasuredSteps, later_steps_),
+               later_steps_, step);
+  }
+
+  void say_time(const std::string& what, double seconds, std::int64_t step) {
+    const std::int64_t left = run_.total - step - 1;
+    progress_.clear();
     announce("time",
-             fmt::format("the first step took {:.3g} s{}", seconds,
+             fmt::format("{}{}{}", what,
+                         run_.estimated_seconds > 0
+                             ? fmt::format(" ({:.2g} s estimated)", run_.estimated_seconds)
+                             : "",
                          left > 0 ? fmt::format("; {} more at that rate take {}", left,
                                                 clock_time(seconds * static_cast<double>(left)))
                                   : ""));
@@ -155,6 +174,7 @@ class Loop {
   Progress progress_;
   Batch held_;
   double loss_ = NAN;       // mean since the last line of the log
+  double later_steps_ = 0;  // mean seconds of steps 2 to kMeasuredSteps
   bool explained_ = false;  // what an overflow is
 };
 

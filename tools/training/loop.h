@@ -25,7 +25,8 @@ struct TrainingRun {
   DrawOptions draw;
   std::int64_t batch_size = 1;
   std::int64_t first_step = 0;
-  std::int64_t total = 0;  ///< steps in all; 0: until it is interrupted
+  std::int64_t total = 0;        ///< steps in all; 0: until it is interrupted
+  double estimated_seconds = 0;  ///< of a step, as it was announced; 0: it was not
   std::int64_t log_interval = 10, save_interval = 10000, eval_interval = 5;
   bool save_first_step = false;  ///< image_train saves behind step 0, classifier_train does not
   std::int64_t keep = 0;         ///< checkpoints that stay; 0: all

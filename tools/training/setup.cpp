@@ -9,9 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/env.h"
+#include "tools/flags/choices.h"
 #include "tools/report/plan.h"
 #include "tools/sampling/announce.h"
 #include "tools/training/openai_files.h"
+#include "tools/training/time_plan.h"
 
 namespace tiller {
 
@@ -20,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Flags that belong to one start of the program and not to the training.
-constexpr std::string_view kOfTheStart[] = {"resume", "resume_checkpoint", "out",
+constexpr std::string_view kOfTheStart[] = {"resume", "resume_checkpoint", "out",   "dry_run",
                                             "device", "threads",           "kernel"};
 
 constexpr const char* kClassesOfTheData = "tiller.training.classes";
@@ -72,12 +74,6 @@ std::vector<std::string> saved_class_names(const Checkpoint& file) {
   return names;
 }
 
-LabelSource label_source(const std::string& text) {
-  return text == "folders" ? LabelSource::folders
-         : text == "names" ? LabelSource::names
-                           : LabelSource::automatic;
-}
-
 std::string in_gibibytes(double bytes) { return fmt::format("{:.3g} GiB", bytes / (1 << 30)); }
 
 }  // namespace
@@ -119,6 +115,7 @@ Start find_start(const Flags& flags) {
     const std::optional<std::int64_t> step = step_in_name(start.weights);
     start.first_step = step ? *step + 1 : 0;
   }
+  if (flags.get<bool>("dry_run")) return start;
   std::error_code error;
   fs::create_directories(start.folder, error);
   TILLER_CHECK(!error, "cannot make the folder {}: {}", start.folder, error.message());
@@ -285,8 +282,8 @@ void restore(const Start& start, TrainingRun& run) {
     announce("resume", fmt::format("all {} steps are done already", run.total));
 }
 
-void announce_plan(const Inference& inference, const TrainerOptions& options, std::int64_t batch,
-                   Device device) {
+double announce_plan(const Inference& inference, const TrainerOptions& options, std::int64_t batch,
+                     std::int64_t steps, Device device) {
   const Network planned = plan_network(inference);
   const std::int64_t microbatch =
       options.microbatch > 0 ? std::min(options.microbatch, batch) : batch;
@@ -300,7 +297,7 @@ void announce_plan(const Inference& inference, const TrainerOptions& options, st
   const std::int64_t passes = (batch + microbatch - 1) / microbatch;
   announce(
       "plan",
-      fmt::format("{:.3g} M parameters; {} for weights, moments and averages, {} for a pass of "
+      fmt::format("{:.4g} M parameters; {} for weights, moments and averages, {} for a pass of "
                   "{} pictures; {:.3g} GFLOP per step",
                   weights / 4e6, in_gibibytes(kept),
                   in_gibibytes(static_cast<double>(pass.peak_bytes)), microbatch,
@@ -311,6 +308,15 @@ void announce_plan(const Inference& inference, const TrainerOptions& options, st
                      inference.unet.use_checkpoint || inference.classifier.use_checkpoint
                          ? ""
                          : ", and so does --use_checkpoint True"));
+  if (device.type == DeviceType::simt) return 0;  // it checks kernels, its time means nothing
+  const DType torso =
+      inference.kind == NetworkKind::classifier ? inference.classifier.torso : inference.unet.torso;
+  const Speed speed = measure_speed(device, torso, microbatch);
+  const double seconds =
+      seconds_of_step(pass, passes, planned.parameters().numel(),
+                      static_cast<std::int64_t>(options.ema_rates.size()), speed);
+  announce("time", time_in_words(seconds, speed, steps));
+  return seconds;
 }
 
 }  // namespace tiller

@@ -64,8 +64,10 @@ std::map<std::string, std::string> network_metadata(const Inference& inference,
 /// start.weights, whose weights the network has. Says on stderr what was found.
 void restore(const Start& start, TrainingRun& run);
 
-/// The lines on the network's cost: parameters, memory against the machine's, arithmetic per step.
-void announce_plan(const Inference& inference, const TrainerOptions& options, std::int64_t batch,
-                   Device device);
+/// The lines on the network's cost: parameters, memory against the machine's, arithmetic and time
+/// per step. `steps`: those to come, 0 without an end. Returns the estimated seconds of a step, 0
+/// where there is no estimate (on simt).
+double announce_plan(const Inference& inference, const TrainerOptions& options, std::int64_t batch,
+                     std::int64_t steps, Device device);
 
 }  // namespace tiller

@@ -130,7 +130,7 @@ std::vector<CommandSpec> make_specs() {
        .summary = "Measure samples against real pictures, over the scale of the guidance.",
        .flags = Names{"model_path", "classifier_path", "judge_path", "data_dir", "labels", "scales",
                       "image_size", "num_samples", "clip_denoised", "use_ddim", "eta", "batch_size",
-                      "neighbours", "seed", "out", "report"} +
+                      "no_graph", "neighbours", "seed", "out", "report"} +
                 kUNet + kClassifier + kDiffusion + kRun,
        .fallbacks = {{"num_samples", "2000"},
                      {"scales", "0,0.5,1,2,4,8"},

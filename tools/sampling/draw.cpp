@@ -15,13 +15,17 @@ Tensor draw_samples(const Drawer& drawer, const std::vector<std::int64_t>& label
                              device = denoiser.device()](std::int64_t draw, const Shape& shape) {
     return host(draw, shape).to(device);
   };
-  Sampler sampler(*drawer.diffusion, denoiser.model(), denoiser.guide(), drawer.sampler,
+  SampleOptions options = drawer.sampler;
+  options.step_noise = StepNoise{drawer.seed, static_cast<std::uint32_t>(first)};
+  Sampler sampler(*drawer.diffusion, denoiser.model(), denoiser.guide(), options,
                   {n, drawer.side, drawer.side, drawer.unet->config().in_channels}, noise);
+  // A step that is replayed cannot be looked into.
+  if (options.graph) denoiser.follow(sampler.state(), backend(denoiser.device()).captures());
   while (!sampler.done()) {
     const StepOutput out = sampler.next();
     if (drawer.on_step) drawer.on_step(out.step);
   }
-  TILLER_CHECK(all_finite(sampler.sample()),
+  TILLER_CHECK(denoiser.numbers_are_finite() && all_finite(sampler.sample()),
                "NaN or infinity in the samples: do the diffusion flags fit the checkpoint?");
   return to_pixels(sampler.sample());
 }

@@ -1,29 +1,16 @@
-// Tensor maps on the hardware. The two functions of the driver are asked for at run time: a program
-// that is linked against the driver does not start on a machine without one.
+// Tensor maps on the hardware, by two functions of the driver.
+#include "kernels/cuda/tensor_map.h"
+
 #include <cuda.h>
-#include <cuda_runtime.h>
 
 #include <cstring>
 
-#include "kernels/cuda/tensor_map.h"
+#include "runtime/cuda/driver.h"
 #include "runtime/error.h"
 
 namespace tiller::cuda_launch {
 
 namespace {
-
-constexpr unsigned kSince = 12000;  // CUDA 12.0 has both functions
-
-template <class Function>
-Function driver_function(const char* name) {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  const cudaError_t error =
-      cudaGetDriverEntryPointByVersion(name, &function, kSince, cudaEnableDefault, &found);
-  TILLER_CHECK(error == cudaSuccess && found == cudaDriverEntryPointSuccess && function,
-               "the CUDA driver has no {}; kernels for Hopper need driver 525 or newer", name);
-  return reinterpret_cast<Function>(function);
-}
 
 CUtensorMapDataType data_type(DType dtype) {
   switch (dtype) {
@@ -63,8 +50,7 @@ void check(CUresult result, const char* what) {
 }  // namespace
 
 void encode_tiled(const TensorMapSpec& spec, void* map) {
-  static const auto encode =
-      driver_function<decltype(&cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
+  const auto encode = cuda::tensor_map_encode_tiled();
   const Encoded e(spec);
   CUtensorMap out;
   check(encode(&out, data_type(spec.dtype), e.rank, const_cast<void*>(spec.data), e.size, e.stride,
@@ -75,8 +61,7 @@ void encode_tiled(const TensorMapSpec& spec, void* map) {
 }
 
 void encode_im2col(const TensorMapSpec& spec, void* map) {
-  static const auto encode =
-      driver_function<decltype(&cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
+  const auto encode = cuda::tensor_map_encode_im2col();
   const Encoded e(spec);
   CUtensorMap out;
   check(encode(&out, data_type(spec.dtype), e.rank, const_cast<void*>(spec.data), e.size, e.stride,

@@ -46,8 +46,9 @@ MmaSources mma_sources(const Tensor& x0, const Tensor& x1, Arena& arena, Stream 
 }
 
 Tensor weight_for(const Tensor& w, const WeightRequest& request, Stream stream) {
-  const auto& [dtype, padded, form, stride, phase_r, phase_s] = request;
-  if (form == WeightForm::forward && w.dtype() == dtype && w.aligned(16) && w.cols() == padded)
+  const WeightForm form = request.form;
+  if (form == WeightForm::forward && w.dtype() == request.dtype && w.aligned(16) &&
+      w.cols() == request.padded)
     return w;
   WeightParams p{};
   p.from = view_of(w);
@@ -55,18 +56,23 @@ Tensor weight_for(const Tensor& w, const WeightRequest& request, Stream stream) 
   p.r = w.rank() == 4 ? narrow(w.dim(1)) : 1;
   p.s = w.rank() == 4 ? narrow(w.dim(2)) : 1;
   p.c = narrow(w.cols());
-  p.padded = padded;
+  p.padded = request.padded;
   p.form = form;
-  p.stride = stride;
-  p.phase_r = phase_r;
-  p.phase_s = phase_s;
-  p.rows = form == WeightForm::up2x ? p.r + 1 : (p.r - phase_r + stride - 1) / stride;
-  p.columns = form == WeightForm::up2x ? p.s + 1 : (p.s - phase_s + stride - 1) / stride;
-  const std::string key = fmt::format("mma_{}_{}_{}_{}_{}_{}", name(dtype), static_cast<int>(form),
-                                      padded, stride, phase_r, phase_s);
+  p.stride = request.stride;
+  p.phase_r = request.phase_r;
+  p.phase_s = request.phase_s;
+  const auto taps = [&](int all, int phase) {
+    return form == WeightForm::up2x ? all + 1 : (all - phase + p.stride - 1) / p.stride;
+  };
+  p.rows = taps(p.r, p.phase_r);
+  p.columns = taps(p.s, p.phase_s);
+  const std::string key =
+      fmt::format("mma_{}_{}_{}_{}_{}_{}", name(request.dtype), static_cast<int>(form), p.padded,
+                  p.stride, p.phase_r, p.phase_s);
   return derived(w, key.c_str(), [&] {
-    const Tensor to = Tensor::empty(
-        {form == WeightForm::forward ? p.k : p.c, p.rows, p.columns, padded}, dtype, w.device());
+    const Tensor to =
+        Tensor::empty({form == WeightForm::forward ? p.k : p.c, p.rows, p.columns, p.padded},
+                      request.dtype, w.device());
     p.to = view_of(to);
     weight_form(p, stream);
     return to;

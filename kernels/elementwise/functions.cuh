@@ -1,6 +1,6 @@
 #pragma once
 // The elementwise functions of one element.
-#include "kernels/elementwise/kinds.h"
+#include "kernels/elementwise/kernels.h"
 // Last, because of its keywords.
 #include "kernels/device.cuh"
 

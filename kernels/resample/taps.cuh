@@ -1,6 +1,6 @@
 #pragma once
 // Which inputs make an output of a resampling along one side, and with which weights.
-#include "kernels/resample/kinds.h"
+#include "kernels/resample/kernels.h"
 // Last, because of its keywords.
 #include "kernels/device.cuh"
 

@@ -21,10 +21,10 @@ void fill(const Tensor& t, unsigned seed) {
   });
 }
 
-// Tensors on the CPU that share bytes as those on meta do: slices of one tensor stay slices of one,
-// and what is computed in place stays in place.
+// Tensors on a device that share bytes as those on meta do: slices of one tensor stay slices of
+// one, and what is computed in place stays in place.
 template <class Args>
-Args with_bytes(Args args, DType widest) {
+Args with_bytes(Args args, DType widest, Device device) {
   std::map<const Storage*, std::shared_ptr<Storage>> storages;
   for (Tensor* t : tensors(args)) {
     if (!*t) continue;
@@ -44,7 +44,7 @@ Args with_bytes(Args args, DType widest) {
             stored.data<double>()[i] = static_cast<double>(values.data<decltype(zero)>()[i]);
         });
       }
-      storage = stored.storage();
+      storage = stored.to(device).storage();
     }
     *t = Tensor::view(storage, t->shape(), dtype, t->offset(), t->dense() ? 0 : t->row_stride());
   }
@@ -54,7 +54,8 @@ Args with_bytes(Args args, DType widest) {
 // ||a - b||^2 and ||b||^2; what is not a number on both sides agrees.
 struct Difference {
   double error = 0, norm = 0;
-  void add(const Tensor& a, const Tensor& b) {
+  void add(const Tensor& there, const Tensor& here) {
+    const Tensor a = there.to(kCpu), b = here.to(kCpu);
     dispatch_floating(a.dtype(), [&](auto x) {
       dispatch_floating(b.dtype(), [&](auto y) {
         for (std::int64_t r = 0; r < a.rows(); ++r)
@@ -73,7 +74,8 @@ struct Difference {
 template <class Args>
 class TypedCase final : public Case {
  public:
-  TypedCase(const Op<Args>& operation, Args args) : op_(operation), meta_(std::move(args)) {
+  TypedCase(const Op<Args>& operation, Args args, Device device)
+      : op_(operation), meta_(std::move(args)), device_(device) {
     op = op_.name;
     shape = describe(meta_);
     cost = tiller::cost(meta_);
@@ -81,13 +83,17 @@ class TypedCase final : public Case {
 
   std::vector<std::string> rows() const override {
     std::vector<std::string> names;
-    for (const Row<Args>& row : op_.rows(DeviceType::cpu))
+    for (const Row<Args>& row : op_.rows(device_.type))
       if (row.math <= op_detail::requested_math(meta_.dtype()) && row.supports(meta_))
         names.emplace_back(row.name);
     return names;
   }
-  std::string default_row() const override { return choose_row(op_, meta_).name; }
-  void materialise() override { args_ = with_bytes(meta_, DType::f32); }
+  RowKind kind(const std::string& row) const override { return row_of(row).kind; }
+  std::string default_row() const override {
+    set_meta_target(device_.type);
+    return choose_row(op_, meta_).name;
+  }
+  void materialise() override { args_ = with_bytes(meta_, DType::f32, device_); }
   void release() override { args_ = {}; }
   void run(const std::string& row) override {
     const ForceRows force(op + ":" + row);
@@ -96,13 +102,33 @@ class TypedCase final : public Case {
 
   std::string verify(const std::string& row, const std::string& against) override {
     const bool exact = against == "reference";
-    Args got = with_bytes(meta_, DType::f32);
-    Args want = with_bytes(meta_, exact ? DType::f64 : DType::f32);
+    Args got = with_bytes(meta_, DType::f32, device_);
+    Args want =
+        exact ? with_bytes(meta_, DType::f64, kCpu) : with_bytes(meta_, DType::f32, device_);
     run_by(row, got);
     run_by(against, want);
-    const double limit = meta_.dtype() == DType::f16    ? 2e-3
-                         : meta_.dtype() == DType::bf16 ? 2e-2
-                                                        : 2e-5;
+    return compare(got, want, row, against);
+  }
+
+  std::string verify_twin(const std::string& row) override {
+    Args got = with_bytes(meta_, DType::f32, device_);
+    Args want = with_bytes(meta_, DType::f32, {DeviceType::simt, 0});
+    run_by(row, got);
+    run_by(row, want);
+    return compare(got, want, row, "its twin on simt");
+  }
+
+ private:
+  const Row<Args>& row_of(const std::string& name) const {
+    for (const Row<Args>& row : op_.rows(device_.type))
+      if (row.name == name) return row;
+    fail(ErrorKind::usage, fmt::format("{} has no row {} on {}", op, name, to_string(device_)));
+  }
+  std::string compare(Args& got, Args& want, const std::string& row, const std::string& against) {
+    const bool tf32 = row_of(row).math == Math::tf32;
+    const double limit = meta_.dtype() == DType::f16 || tf32 ? 2e-3
+                         : meta_.dtype() == DType::bf16      ? 2e-2
+                                                             : 2e-5;
     const Tensors gots = tensors(got), wants = tensors(want);
     for (std::size_t i = 0; i < gots.size(); ++i) {
       if (!*gots[i] || !is_floating(gots[i]->dtype())) continue;
@@ -114,8 +140,6 @@ class TypedCase final : public Case {
     }
     return {};
   }
-
- private:
   void run_by(const std::string& row, const Args& args) {
     const ForceRows force(op + ":" + row);
     tiller::run(op_, args);
@@ -123,6 +147,7 @@ class TypedCase final : public Case {
 
   const Op<Args>& op_;
   Args meta_, args_{};
+  Device device_;
 };
 
 }  // namespace
@@ -130,7 +155,8 @@ class TypedCase final : public Case {
 template <class Args>
 void Cases::add(const Op<Args>& op, Args args) {
   if (plain_) args = without_fusions(std::move(args));
-  auto fresh = std::make_unique<TypedCase<Args>>(op, std::move(args));
+  if (plain_ && device_.type != DeviceType::cpu) args = without_bias(std::move(args));
+  auto fresh = std::make_unique<TypedCase<Args>>(op, std::move(args), device_);
   for (const std::unique_ptr<Case>& known : cases_)
     if (known->op == fresh->op && known->shape == fresh->shape) {
       ++known->calls;

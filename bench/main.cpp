@@ -4,6 +4,7 @@
 
 #include "bench/ceilings.h"
 #include "bench/checked.h"
+#include "bench/device.h"
 #include "bench/options.h"
 #include "bench/report.h"
 #include "bench/versus.h"
@@ -20,7 +21,8 @@ bool among(const std::string& name, const std::string& list) {
 std::vector<Case*> wanted(const Cases& cases, const Options& options) {
   std::vector<Case*> chosen;
   for (const std::unique_ptr<Case>& call : cases.all())
-    if (among(call->op, options.op) && call->shape.find(options.shape) != std::string::npos)
+    if (among(call->op, options.op) && call->shape.find(options.shape) != std::string::npos &&
+        (options.max_gflop == 0 || call->cost.flops <= 1e9 * options.max_gflop))
       chosen.push_back(call.get());
   // Small calls first: rows are checked on them before they are trusted to check others.
   std::stable_sort(chosen.begin(), chosen.end(), [](const Case* a, const Case* b) {
@@ -90,18 +92,23 @@ int run_program(int argc, char** argv) {
     fmt::print("{}", help());
     return 0;
   }
+  const bool on_cpu = options.device.type == DeviceType::cpu;
+  if (!options.list) backend(options.device);  // says why when it cannot be used
   if (options.ceilings) {
-    print_ceilings();
+    on_cpu ? print_ceilings() : print_device_ceilings(options.device);
     return 0;
   }
-  Cases cases(options.plain);
+  const MathGuard math(options.tf32 ? Math::tf32 : Math::f32);
+  Cases cases(options.plain, options.device);
   for (const std::string& model : options.models)
-    for (const Pass pass : options.passes) collect(model, pass, options.batch, cases);
+    for (const Pass pass : options.passes)
+      collect(model, pass, options.batch, options.dtype, cases);
   const std::vector<Case*> chosen = wanted(cases, options);
   if (options.list) {
     print_list(chosen);
     return 0;
   }
+  if (!on_cpu || options.twins) return run_on_device(chosen, options);
   return options.versus.empty() ? run_google(chosen, options) : run_versus(chosen, options);
 }
 

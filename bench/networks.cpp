@@ -74,15 +74,20 @@ std::vector<std::string> model_names() {
   return names;
 }
 
-void collect(const std::string& model, Pass pass, std::int64_t batch, Cases& cases) {
+void collect(const std::string& model, Pass pass, std::int64_t batch, DType torso, Cases& cases) {
   for (const KnownModel& known : known_models()) {
     if (known.name != model) continue;
     cases.set_user(fmt::format("{} {}", model, name(pass)));
     const TraceGuard guard(cases, TraceLevel::ops);
-    if (known.kind == NetworkKind::classifier)
-      collect_classifier(classifier_config(known), pass, batch);
-    else
-      collect_unet(unet_config(known), pass, batch);
+    if (known.kind == NetworkKind::classifier) {
+      ClassifierConfig config = classifier_config(known);
+      config.torso = torso;
+      collect_classifier(config, pass, batch);
+    } else {
+      UNetConfig config = unet_config(known);
+      config.torso = torso;
+      collect_unet(config, pass, batch);
+    }
     return;
   }
   fail(ErrorKind::usage,

@@ -18,9 +18,9 @@ Pass parse_pass(const std::string& word);
 /// Names for --model: every known model's.
 std::vector<std::string> model_names();
 
-/// Runs one pass of a known model on meta at batch `batch` and adds its calls to `cases`. A pass
-/// that the model does not have (guidance of a UNet) adds none. Throws Error(usage) for an unknown
-/// name.
-void collect(const std::string& model, Pass pass, std::int64_t batch, Cases& cases);
+/// Runs one pass of a known model on meta at batch `batch`, its torso in `torso`, and adds its
+/// calls to `cases`. A pass that the model does not have (guidance of a UNet) adds none. Throws
+/// Error(usage) for an unknown name.
+void collect(const std::string& model, Pass pass, std::int64_t batch, DType torso, Cases& cases);
 
 }  // namespace tiller::bench

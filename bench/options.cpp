@@ -28,6 +28,12 @@ std::int64_t positive(const std::string& flag, const std::string& text) {
   return value;
 }
 
+DType parse_torso(const std::string& word) {
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16})
+    if (word == name(dtype)) return dtype;
+  fail(ErrorKind::usage, fmt::format("--dtype {} is not f32, f16 or bf16", word));
+}
+
 }  // namespace
 
 std::string help() {
@@ -42,12 +48,19 @@ which calls
   --model NAMES    known models, comma-separated, or "all" (64x64_diffusion,64x64_classifier)
   --pass NAMES     forward, guidance, training (forward)
   --batch N        pictures at once (1)
+  --dtype NAME     of the torso: f32, f16, bf16 (f32)
+  --tf32           f32 tensors may be multiplied in TF32
+  --max-gflop X    leave calls of more out
   --op NAMES       only these operations
   --row NAMES      only these rows
   --shape TEXT     only calls whose description holds TEXT
   --plain          without fusions: what a library that knows none can run, too
   --list           print the calls and their rows, measure nothing
 how
+  --device NAME    cpu, cuda, cuda:1, simt (cpu): elsewhere than on the CPU each call is repeated
+                   in a captured graph, study rows are left out above 20 GFLOP, and the output is
+                   CSV
+  --twins          hold each row against the same row on simt instead of measuring it
   --versus ROW     hold the default row (or --row) against ROW, alternately, and print ratios
   --rounds N       of --versus: how often each of the two runs (7)
   --cpu-time       of --versus: processor time instead of the wall's, for a busy machine
@@ -73,13 +86,17 @@ Options parse_options(int argc, char** argv) {
        }},
       {"--batch", [&](const auto& v) { o.batch = positive("--batch", v); }},
       {"--versus", [&](const auto& v) { o.versus = v; }},
+      {"--device", [&](const auto& v) { o.device = parse_device(v); }},
+      {"--dtype", [&](const auto& v) { o.dtype = parse_torso(v); }},
+      {"--max-gflop",
+       [&](const auto& v) { o.max_gflop = static_cast<double>(positive("--max-gflop", v)); }},
       {"--rounds", [&](const auto& v) { o.rounds = static_cast<int>(positive("--rounds", v)); }},
       {"--threads",
        [&](const auto& v) { set_threads(static_cast<int>(positive("--threads", v))); }}};
   const std::map<std::string, bool*> switches{
       {"--plain", &o.plain},       {"--list", &o.list}, {"--ceilings", &o.ceilings},
       {"--markdown", &o.markdown}, {"--help", &o.help}, {"-h", &o.help},
-      {"--cpu-time", &o.cpu_time}};
+      {"--cpu-time", &o.cpu_time}, {"--tf32", &o.tf32}, {"--twins", &o.twins}};
   o.google.push_back(argv[0]);
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];

@@ -13,6 +13,10 @@ struct Options {
   std::vector<std::string> models{"64x64_diffusion", "64x64_classifier"};
   std::vector<Pass> passes{Pass::forward};
   std::int64_t batch = 1;
+  Device device = kCpu;
+  DType dtype = DType::f32;
+  bool tf32 = false, twins = false;
+  double max_gflop = 0;  ///< leave larger calls out; 0: none
   std::string versus;
   int rounds = 7;
   bool plain = false, list = false, ceilings = false, markdown = false, check = true, help = false,

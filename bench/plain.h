@@ -16,4 +16,12 @@ Conv2dWgradArgs without_fusions(Conv2dWgradArgs args);
 LinearFwdArgs without_fusions(LinearFwdArgs args);
 LinearWgradArgs without_fusions(LinearWgradArgs args);
 
+/// Convolutions without their bias, too: cuDNN adds none in its plain form.
+template <class Args>
+Args without_bias(Args args) {
+  if constexpr (requires { args.geometry, args.bias; }) args.bias = {};
+  if constexpr (requires { args.geometry, args.dbias; }) args.dbias = {};
+  return args;
+}
+
 }  // namespace tiller::bench

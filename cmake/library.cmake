@@ -2,6 +2,7 @@
 # tiller_<folder>. Three kinds of file are picked by name, so that no source needs an #ifdef:
 #   *_avx512.cpp   compiled for AVX-512; its rows ask the processor in supports()
 #   *_onednn.cpp   oneDNN's peer rows, or *_onednn_none.cpp where oneDNN is not installed
+#   *_cudnn.cpp    cuDNN's peer rows, or *_cudnn_none.cpp where its headers (or CUDA) are missing
 #   *_device.cpp, *_device_none.cpp  the rows of simt and cuda (cmake/devices.cmake)
 #   simt/, simt_backend.cpp the executor of simt and its memory, or simt_backend_none.cpp
 #   cuda/  the CUDA runtime, or cuda_backend_none.cpp
@@ -18,6 +19,11 @@ function(tiller_library folder)
     list(FILTER sources EXCLUDE REGEX "cuda_backend_none\\.cpp$")
   else()
     list(FILTER sources EXCLUDE REGEX "(runtime|kernels)/cuda/")
+  endif()
+  if(TILLER_HAVE_CUDNN)
+    list(FILTER sources EXCLUDE REGEX "_cudnn_none\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "_cudnn\\.cpp$")
   endif()
   if(TILLER_HAVE_ONEDNN)
     list(FILTER sources EXCLUDE REGEX "_onednn_none\\.cpp$")
@@ -58,7 +64,13 @@ function(tiller_library folder)
     # Pictures are scaled as PIL scales them, which rounds every product.
     set_source_files_properties(${CMAKE_SOURCE_DIR}/tools/data/resample.cpp PROPERTIES
       COMPILE_OPTIONS "-ffp-contract=off")
-  elseif(folder STREQUAL "kernels" AND TILLER_HAVE_ONEDNN)
-    target_link_libraries(tiller_kernels ${scope} tiller_dnnl)
+  elseif(folder STREQUAL "kernels")
+    if(TILLER_HAVE_ONEDNN)
+      target_link_libraries(tiller_kernels ${scope} tiller_dnnl)
+    endif()
+    if(TILLER_HAVE_CUDNN)  # loaded when its rows run
+      target_include_directories(tiller_kernels SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})
+      target_link_libraries(tiller_kernels ${scope} ${CMAKE_DL_LIBS})
+    endif()
   endif()
 endfunction()

@@ -53,3 +53,13 @@ if(TILLER_ONEDNN)
   endif()
 endif()
 message(STATUS "oneDNN peer rows: ${TILLER_HAVE_ONEDNN}")
+
+# Only the headers: the library is loaded at run time.
+set(TILLER_HAVE_CUDNN OFF)
+if(TILLER_HAVE_CUDA AND TILLER_CUDNN)
+  find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  if(CUDNN_INCLUDE_DIR)
+    set(TILLER_HAVE_CUDNN ON)
+  endif()
+  message(STATUS "cuDNN peer rows: ${TILLER_HAVE_CUDNN}")
+endif()

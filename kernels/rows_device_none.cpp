@@ -7,14 +7,21 @@
 #include "kernels/group_norm/group_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/peak/peak.h"
 #include "kernels/pool_tokens/pool_tokens.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resample/resample.h"
 #include "kernels/rows_cuda.h"
 #include "kernels/sampler_step/sampler_step.h"
 #include "kernels/softmax/softmax.h"
+#include "runtime/error.h"
 
 namespace tiller {
+
+template <>
+void run_peak_on<DeviceType::TILLER_DEVICE>(PeakKind, std::int64_t, const Tensor&, Stream) {
+  fail(ErrorKind::failed, "peak: the device of these kernels is not built");
+}
 
 template <class Args, DeviceType kDevice>
 std::span<const Row<Args>> rows_on() {

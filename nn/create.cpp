@@ -1,6 +1,7 @@
 // Parameters that come from no file: created, randomised, or only listed.
 #include <cmath>
 
+#include "nn/frozen.h"
 #include "nn/scope.h"
 #include "runtime/random.h"
 
@@ -94,6 +95,14 @@ class Listed final : public ParameterSource {
  private:
   DType dtype_;
 };
+
+class ListedFrozen final : public ParameterSource {
+ public:
+  Tensor get(const std::string&, const Shape& shape, const std::vector<std::int64_t>&,
+             FileLayout layout, const Init&) override {
+    return shape.rank() > 1 ? frozen_shape(shape, layout) : Tensor::empty(shape, DType::f32, kMeta);
+  }
+};
 }  // namespace
 
 std::unique_ptr<ParameterSource> create_parameters(std::uint64_t seed, DType dtype, Device device) {
@@ -105,6 +114,9 @@ std::unique_ptr<ParameterSource> randomize_parameters(std::uint64_t seed, DType 
 }
 std::unique_ptr<ParameterSource> list_parameters(DType dtype) {
   return std::make_unique<Listed>(dtype);
+}
+std::unique_ptr<ParameterSource> list_frozen_parameters() {
+  return std::make_unique<ListedFrozen>();
 }
 
 }  // namespace tiller

@@ -82,6 +82,20 @@ std::unique_ptr<ParameterSource> list_parameters(DType dtype = DType::f32);
 std::unique_ptr<ParameterSource> load_parameters(const Checkpoint& checkpoint,
                                                  DType dtype = DType::f32, Device device = kCpu);
 
+/// How a network that is not trained keeps its weights.
+enum class FrozenWeights : std::uint8_t {
+  as_stored,  ///< in the mapped file, in the file's dtype: no memory of their own
+  bf16,       ///< f32 ones rounded to bfloat16, in half the memory; the file is left
+};
+
+/// From a checkpoint, for a network that is not trained: matrices and filters stay where they are
+/// and are read by the products that use them (FrozenSource in runtime/storage.h), as f32. Vectors
+/// are f32 copies. On a device other than the CPU as load_parameters().
+std::unique_ptr<ParameterSource> freeze_parameters(const Checkpoint& checkpoint,
+                                                   FrozenWeights weights, Device device = kCpu);
+/// Shapes only, of a network that is not trained.
+std::unique_ptr<ParameterSource> list_frozen_parameters();
+
 /// A place in the tree of module names.
 class Scope {
  public:

@@ -34,6 +34,14 @@ Backend& backend(Device device) {
   return make(device.index);
 }
 
+void Backend::begin_capture(Stream stream) {
+  fail(ErrorKind::failed, fmt::format("{} captures no graphs", name(stream.device.type)));
+}
+
+std::unique_ptr<Graph> Backend::end_capture(Stream stream) {
+  fail(ErrorKind::failed, fmt::format("{} captures no graphs", name(stream.device.type)));
+}
+
 bool available(Device device) {
   try {
     backend(device);

@@ -3,6 +3,7 @@
 // does is a kernel row.
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "runtime/device.h"
@@ -15,6 +16,17 @@ struct MemoryStats {
   std::size_t peak = 0;           ///< most ever in use since reset_peak()
   std::size_t cached = 0;         ///< held for reuse, not in use
   std::uint64_t allocations = 0;  ///< calls to allocate()
+  std::uint64_t segments = 0;     ///< of these, how many went on to the system (accelerators)
+};
+
+/// Work of a device that was captured, and runs again and again with one launch.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  /// Runs it in the order of `stream`, at the addresses that were captured.
+  virtual void replay(Stream stream) = 0;
+  /// Kernels, copies and fills.
+  virtual std::size_t nodes() const = 0;
 };
 
 /// One device's memory. Blocks are aligned to 64 bytes or more. A freed block is cached and reused
@@ -39,6 +51,24 @@ class Backend {
   virtual void release_cached() = 0;
   /// One line for people: processor or GPU name, cores, memory.
   virtual std::string describe() const = 0;
+
+  // What only accelerators have; runtime/graph.h is the door to it.
+
+  /// Streams beside the default one, made on first use: the handle of a Stream.
+  virtual void* side_stream(int) { return nullptr; }
+  /// Work that `later` is given from now on waits for all that `earlier` was given so far.
+  virtual void order(Stream /*earlier*/, Stream /*later*/) {}
+  /// Whether work can be captured. From begin_capture() to end_capture() what the stream (and those
+  /// ordered behind it) is given is recorded and not run; the bytes of tensors are not to be looked
+  /// at. Copies from and to the host and synchronize() are errors meanwhile: the graph could not
+  /// repeat them.
+  virtual bool captures() const { return false; }
+  virtual void begin_capture(Stream stream);
+  virtual std::unique_ptr<Graph> end_capture(Stream stream);
+  /// Ends a capture in which something failed.
+  virtual void abandon_capture(Stream) noexcept {}
+  /// How often the host waited for the device, or copied from or to it.
+  virtual std::uint64_t host_waits() const { return 0; }
 };
 
 /// The backend of a device. Throws Error(usage) for a device that this program was built without or

@@ -16,6 +16,8 @@ constexpr std::array kVariables{
     EnvVariable{"TILLER_TRACE", "1 prints every operation as it runs, 2 its launches too"},
     EnvVariable{"TILLER_SIMT_ORDER",
                 "order of threads on simt: ascending, descending, or the seed of a random one"},
+    EnvVariable{"TILLER_CUDA_SYNC",
+                "1 waits for each CUDA kernel, so that an error names the one that made it"},
     EnvVariable{"TILLER_REFERENCE_DIR",
                 "folder with the big reference files that the tests may use"},
     EnvVariable{"OPENAI_LOGDIR",

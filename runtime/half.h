@@ -34,9 +34,14 @@ TILLER_HOST_DEVICE inline float float_of(std::uint32_t bits) {
 #endif
 }
 
-// Round to nearest even, with subnormals, infinities and NaN.
+// Round to nearest even, with subnormals, infinities and NaN. The hardware's instruction where there
+// is one: a kernel that is bound by memory has no time for the integer form.
 TILLER_HOST_DEVICE inline std::uint16_t f16_from_float(float x) {
-#if defined(__F16C__) && !defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__)
+  std::uint16_t bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+#elif defined(__F16C__)
   // Not _cvtss_sh: clang's is a macro that -Wpedantic refuses.
   return static_cast<std::uint16_t>(
       _mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(x), _MM_FROUND_TO_NEAREST_INT), 0));
@@ -57,7 +62,11 @@ TILLER_HOST_DEVICE inline std::uint16_t f16_from_float(float x) {
 }
 
 TILLER_HOST_DEVICE inline float f16_to_float(std::uint16_t h) {
-#if defined(__F16C__) && !defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__)
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));
+  return x;
+#elif defined(__F16C__)
   return _cvtsh_ss(h);
 #else
   const std::uint32_t sign = (h & 0x8000u) << 16;
@@ -71,9 +80,15 @@ TILLER_HOST_DEVICE inline float f16_to_float(std::uint16_t h) {
 }
 
 TILLER_HOST_DEVICE inline std::uint16_t bf16_from_float(float x) {
+#if defined(__CUDA_ARCH__)
+  std::uint16_t bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+#else
   const std::uint32_t bits = bits_of(x);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
   return static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+#endif
 }
 
 }  // namespace half_detail

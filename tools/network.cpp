@@ -56,23 +56,39 @@ Network open(const std::string& path, const Flags& flags, Device device, bool cl
                     : fmt::format("{} holds a classifier, not a diffusion network; give it with "
                                   "--classifier_path",
                                   path));
-  Network network = load_network(checkpoint, inference, device);
+  Network network = load_frozen_network(checkpoint, inference, frozen_weights(flags), device);
   network.path = path;  // of a training's state only a part is read
   return network;
 }
 }  // namespace
 
-Network load_network(const Checkpoint& checkpoint, const Inference& inference, Device device) {
-  const auto source = load_parameters(checkpoint, DType::f32, device);
-  Network network = build(inference, *source);
+namespace {
+Network load(const Checkpoint& checkpoint, const Inference& inference, ParameterSource& source) {
+  Network network = build(inference, source);
   network.path = checkpoint.path();
   network.class_names = class_names(checkpoint, network.num_classes());
   return network;
 }
+}  // namespace
 
-Network plan_network(const Inference& inference) {
-  const auto source = list_parameters();
-  return build(inference, *source);
+Network load_network(const Checkpoint& checkpoint, const Inference& inference, Device device) {
+  return load(checkpoint, inference, *load_parameters(checkpoint, DType::f32, device));
+}
+
+Network load_frozen_network(const Checkpoint& checkpoint, const Inference& inference,
+                            FrozenWeights weights, Device device) {
+  return load(checkpoint, inference, *freeze_parameters(checkpoint, weights, device));
+}
+
+FrozenWeights frozen_weights(const Flags& flags) {
+  return flags.get<std::string>("weights") == "bf16" ? FrozenWeights::bf16
+                                                     : FrozenWeights::as_stored;
+}
+
+Network plan_network(const Inference& inference) { return build(inference, *list_parameters()); }
+
+Network plan_frozen_network(const Inference& inference) {
+  return build(inference, *list_frozen_parameters());
 }
 
 Network open_model(const std::string& path, const Flags& flags, Device device) {

@@ -32,8 +32,17 @@ struct Network {
 Network load_network(const Checkpoint& checkpoint, const Inference& inference,
                      Device device = kCpu);
 
+/// As load_network(), of a network that is not trained (nn/scope.h).
+Network load_frozen_network(const Checkpoint& checkpoint, const Inference& inference,
+                            FrozenWeights weights, Device device);
+
+/// What --weights says.
+FrozenWeights frozen_weights(const Flags& flags);
+
 /// The network of inference without weights, on meta.
 Network plan_network(const Inference& inference);
+/// As it is when it is not trained.
+Network plan_frozen_network(const Inference& inference);
 
 /// Opens --model_path's file, which must hold a diffusion network. Throws Error(checkpoint) for a
 /// classifier, saying which flag takes it.

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""What one guided sampling step costs in PyTorch on the CPU, with guided-diffusion's own modules.
+"""What one guided sampling step costs in PyTorch, with guided-diffusion's own modules.
 
     bench/peers/pytorch_step.py --guided_diffusion PATH [--batch 1,4] [--threads 2] [--repeat 5]
                                 [--variants eager,eager_cl,compile,compile_cl] [--save FOLDER]
+                                [--device cuda] [--half unet,classifier]
 
 PATH is a checkout of OpenAI's guided-diffusion; torch and numpy must be importable. The networks are
-the published 64x64 ones (or --size 128, 256) with random weights, the zero-initialised layers
-included. Three times are taken: the UNet's forward, the classifier's log-probability with its
+the published 64x64 ones (or --size 128, 256, 512) with random weights, the zero-initialised layers
+included; --half converts the torso of the named ones to f16, as --use_fp16 and --classifier_use_fp16
+do. Three times are taken: the UNet's forward, the classifier's log-probability with its
 gradient by the picture (as classifier_sample.py's cond_fn), and both with p_sample's arithmetic.
 Variants: eager, eager_cl (channels-last memory), compile and compile_cl (torch.compile).
 
@@ -44,6 +46,13 @@ SIZES = {
         dict(image_size=256),
         "linear",
     ),
+    512: (
+        dict(image_size=512, num_channels=256, num_res_blocks=2, attention_resolutions="32,16,8",
+             num_head_channels=64, class_cond=True, learn_sigma=True, resblock_updown=True,
+             use_scale_shift_norm=True),
+        dict(image_size=512),
+        "linear",
+    ),
 }
 
 
@@ -58,14 +67,15 @@ def import_guided_diffusion(path):
     return script_util
 
 
-def build(script_util, size, torch):
+def build(script_util, size, half, torch):
     unet_flags, classifier_flags, schedule = SIZES[size]
     flags = script_util.model_and_diffusion_defaults()
-    flags.update(unet_flags, noise_schedule=schedule, timestep_respacing="250")
+    flags.update(unet_flags, noise_schedule=schedule, timestep_respacing="250",
+                 use_fp16="unet" in half)
     torch.manual_seed(0)
     unet, diffusion = script_util.create_model_and_diffusion(**flags)
     flags = script_util.classifier_defaults()
-    flags.update(classifier_flags)
+    flags.update(classifier_flags, classifier_use_fp16="classifier" in half)
     classifier = script_util.create_classifier(**flags)
     for module in (unet, classifier):
         module.eval()
@@ -103,12 +113,15 @@ def cond(classifier, x, t, y, torch):
         return logits, torch.autograd.grad(selected.sum(), x_in)[0]
 
 
-def seconds(f, repeat):
-    f()
+def seconds(f, repeat, wait):
+    for _ in range(3):  # compiles, chooses algorithms, fills the allocator's cache
+        f()
+    wait()
     times = []
     for _ in range(repeat):
         begin = time.perf_counter()
         f()
+        wait()
         times.append(time.perf_counter() - begin)
     return times
 
@@ -123,6 +136,8 @@ def main():
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--variants", default="eager,eager_cl,compile,compile_cl")
     parser.add_argument("--save", default="")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--half", default="", help="unet, classifier, or both with a comma between")
     args = parser.parse_args()
 
     import torch
@@ -130,9 +145,19 @@ def main():
     if args.threads:
         torch.set_num_threads(args.threads)
     script_util = import_guided_diffusion(args.guided_diffusion)
-    unet, classifier, diffusion = build(script_util, args.size, torch)
-    if args.save:
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("pytorch_step.py: this PyTorch sees no GPU")
+    wait = torch.cuda.synchronize if args.device == "cuda" else (lambda: None)
+    half = args.half.split(",")
+    unet, classifier, diffusion = build(script_util, args.size, half, torch)
+    if args.save:  # f32, before anything is rounded
         save(args.save, unet, classifier, args.size, torch)
+    unet.to(args.device)
+    classifier.to(args.device)
+    if "unet" in half:
+        unet.convert_to_fp16()
+    if "classifier" in half:
+        classifier.convert_to_fp16()
     for variant in filter(None, args.variants.split(",")):
         channels_last = variant.endswith("_cl")
         memory = torch.channels_last if channels_last else torch.contiguous_format
@@ -146,8 +171,10 @@ def main():
             net, clf = torch.compile(unet), torch.compile(classifier)
         for batch in map(int, args.batch.split(",")):
             x = torch.randn(batch, 3, args.size, args.size).contiguous(memory_format=memory)
-            t = torch.full((batch,), 500)
-            y = torch.arange(batch) % 1000
+            x = x.to(args.device)
+            t = torch.full((batch,), 500, device=args.device)
+            y = torch.arange(batch, device=args.device) % 1000
+            now = torch.full((batch,), 125, device=args.device)
 
             def model(x_t, ts, y=None):
                 return net(x_t, ts, y)
@@ -161,15 +188,18 @@ def main():
 
             def step():
                 with torch.no_grad():
-                    diffusion.p_sample(model, x, torch.full((batch,), 125), cond_fn=guide,
-                                       model_kwargs={"y": y})
+                    diffusion.p_sample(model, x, now, cond_fn=guide, model_kwargs={"y": y})
 
             for what, f in (("unet", forward), ("classifier", lambda: cond(clf, x, t, y, torch)),
                             ("step", step)):
-                times = seconds(f, args.repeat)
+                if args.device == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
+                times = seconds(f, args.repeat, wait)
+                peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else 0
                 print(json.dumps({"peer": "pytorch", "version": torch.__version__,
                                   "variant": variant, "size": args.size, "batch": batch,
                                   "threads": torch.get_num_threads(), "what": what,
+                                  "device": args.device, "half": args.half, "peak_bytes": peak,
                                   "median_s": statistics.median(times), "min_s": min(times),
                                   "times": times}), flush=True)
 

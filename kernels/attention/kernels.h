@@ -19,6 +19,9 @@ struct AttentionFwdParams {
   float* lse;   // [N,NH,queries] or null
 };
 void attention_fwd_v1(const AttentionFwdParams& params, Stream stream);
+/// For heads of kSize channels: 64, 96, 128, 192, 256.
+template <int kSize>
+void attention_fwd_v2(const AttentionFwdParams& params, Stream stream);
 
 struct AttentionBwdParams {
   AttentionShape z;
@@ -27,6 +30,8 @@ struct AttentionBwdParams {
   float* delta;      // [N,NH,queries]: do . o
 };
 void attention_bwd_v1(const AttentionBwdParams& params, Stream stream);
+template <int kSize>
+void attention_bwd_v2(const AttentionBwdParams& params, Stream stream);
 
 }  // namespace TILLER_DEVICE
 }  // namespace tiller

@@ -105,6 +105,9 @@ class Plan {
     for (const Tensor& t : p_.sources) longest = std::max(longest, t.cols());
     zeros_ = arena_.take<float>(longest);
     if (!arena_.measuring()) std::fill(zeros_, zeros_ + longest, 0.0f);
+    const DType dtype = p_.y0.dtype();
+    if (reads_frozen(p_.w, dtype) && (!p_.skip_w || reads_frozen(p_.skip_w, dtype)))
+      unpacked_ = arena_.take<float>(threads() * kFreshFloats);
     for (std::int64_t e = 0; e < p_.rows.step; ++e)
       for (std::int64_t f = 0; f < p_.columns.step; ++f) add_phase(kernels, e, f);
   }
@@ -114,15 +117,19 @@ class Plan {
   void run() {
     for (std::size_t i = 0; i < gemms_.size(); ++i) {
       Gemm& gemm = gemms_[i];
-      const Tensor w = packed(p_.w, phases_[i].form);
-      add_runs(gemm, w, phases_[i].form, p_.sources, 0);
-      Tensor skip_w;
+      std::vector<Tensor> kept;  // packed weights
+      const auto add_weight = [&](const Tensor& w, const PackForm& form,
+                                  const std::vector<Tensor>& sources, std::int64_t segment) {
+        if (gemm.unpacked) return add_fresh(gemm, w, form, sources, segment);
+        kept.push_back(packed(w, form));
+        add_runs(gemm, kept.back(), form, sources, segment);
+      };
+      add_weight(p_.w, phases_[i].form, p_.sources, 0);
       if (p_.skip_w) {
         PackForm form = pack_form(p_, p_.skip_w, gemm.panel_columns());
         form.groups = {{0}};
-        skip_w = packed(p_.skip_w, form);
-        add_runs(gemm, skip_w, form, p_.skips,
-                 static_cast<std::int64_t>(phases_[i].offsets.size() * sources_.size()));
+        add_weight(p_.skip_w, form, p_.skips,
+                   static_cast<std::int64_t>(phases_[i].offsets.size() * sources_.size()));
       }
       launch("indirection", gemm.all_tiles(), [&](std::int64_t tile) {
         fill_tile_pointers(gemm, tile, zeros_, [&](std::int64_t row, const float** to) {
@@ -159,6 +166,7 @@ class Plan {
     gemm.dtype = p_.y0.dtype();
     gemm.y0 = p_.y0;
     gemm.y1 = p_.y1;
+    gemm.unpacked = unpacked_;
     gemm.residual = p_.residual;
     gemm.residual_up2x = p_.residual_up2x;
     gemm.map = {height, width, p_.y0.dim(1), p_.y0.dim(2), p_.rows.step, p_.columns.step, e, f};
@@ -182,6 +190,18 @@ class Plan {
         gemm.runs.push_back({b, form.panel_stride(), segment++, 0, source.cols()});
         b += source.cols() * form.columns;
       }
+  }
+
+  // As add_runs(), of a weight that is unpacked as it is used.
+  static void add_fresh(Gemm& gemm, const Tensor& w, const PackForm& form,
+                        const std::vector<Tensor>& sources, std::int64_t segment) {
+    const auto step = static_cast<std::int64_t>(sources.size());
+    std::int64_t channel = 0;
+    for (const Tensor& source : sources) {
+      add_stretches(w, form, *gemm.kernels, channel, channel + source.cols(), segment++, step,
+                    gemm.fresh);
+      channel += source.cols();
+    }
   }
 
   // The pointers of one row of the product.
@@ -208,6 +228,7 @@ class Plan {
   Arena arena_;
   std::vector<FloatRows> sources_, skips_;
   float* zeros_;
+  float* unpacked_ = nullptr;  // for weights that are unpacked as they are used
   std::vector<Phase> phases_;
   std::vector<Gemm> gemms_;
 };

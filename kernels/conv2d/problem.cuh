@@ -24,6 +24,12 @@ __device__ __forceinline__ Tap tap_of(const ConvShape& z, int k) {
   return {r, rs - r * z.s, k - rs * z.c};
 }
 
+/// Where an element of a tensor of T stands.
+template <class T>
+__device__ __forceinline__ const T* element(const View& v, std::int64_t row, int channel) {
+  return static_cast<const T*>(v.data) + row * v.row_stride + channel;
+}
+
 /// Channel t.c of what tap t of output pixel `at` reads: zero on the padding.
 template <class Params>
 __device__ __forceinline__ float gathered(const Params& p, const Pixel& at, const Tap& t) {

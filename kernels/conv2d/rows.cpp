@@ -3,6 +3,7 @@
 #include "kernels/conv2d/indirect.h"
 #include "kernels/conv2d/peer.h"
 #include "kernels/conv2d/reference.h"
+#include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/isa.h"
 #include "kernels/row_table.h"
@@ -41,11 +42,20 @@ std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
        conv2d_indirect_run<Avx512, Conv2dFwdArgs>},
       {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_winograd_supports<Avx2, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx2, Conv2dFwdArgs>, conv2d_winograd_run<Avx2, Conv2dFwdArgs>},
+       conv2d_winograd_workspace<Avx2, false, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx2, false, Conv2dFwdArgs>},
       {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_winograd_supports<Avx512, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx512, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx512, Conv2dFwdArgs>},
+       conv2d_winograd_workspace<Avx512, false, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx512, false, Conv2dFwdArgs>},
+      {"v5_winograd_fresh", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx2, true, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx2, true, Conv2dFwdArgs>},
+      {"v6_winograd_fresh_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx512, true, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx512, true, Conv2dFwdArgs>},
   };
   static const RowTable<Conv2dFwdArgs> cpu(own, conv2d_fwd_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -65,12 +75,20 @@ std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
        conv2d_indirect_run<Avx512, Conv2dDgradArgs>},
       {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_winograd_supports<Avx2, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx2, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx2, Conv2dDgradArgs>},
+       conv2d_winograd_workspace<Avx2, false, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx2, false, Conv2dDgradArgs>},
       {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
        conv2d_winograd_supports<Avx512, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx512, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx512, Conv2dDgradArgs>},
+       conv2d_winograd_workspace<Avx512, false, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx512, false, Conv2dDgradArgs>},
+      {"v5_winograd_fresh", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx2, true, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx2, true, Conv2dDgradArgs>},
+      {"v6_winograd_fresh_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx512, true, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx512, true, Conv2dDgradArgs>},
   };
   static const RowTable<Conv2dDgradArgs> cpu(own, conv2d_dgrad_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -100,24 +118,45 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
   return device_rows<Conv2dWgradArgs>(device);
 }
 
+MmaSize mma_size(const Conv2dFwdArgs& args) {
+  const ConvSizes z(args);
+  return {z.n * z.p * z.q, z.k, z.r * z.s * z.c + z.c2 + z.c3, args.dtype()};
+}
+MmaSize mma_size(const Conv2dDgradArgs& args) {
+  const ConvSizes z(args);
+  if (z.geometry.up2x) return {z.n * z.h * z.w, z.c, (z.r + 1) * (z.s + 1) * z.k, args.dtype()};
+  const auto residue = [stride = z.geometry.stride](std::int64_t size) {
+    return (size + stride - 1) / stride;
+  };
+  return {z.n * residue(z.h) * residue(z.w), z.c, residue(z.r) * residue(z.s) * z.k, args.dtype()};
+}
+
 namespace {
 
 template <class Args>
-const char* direct_unless_winograd_pays(const Args& args, DeviceType device) {
-  if (device != DeviceType::cpu || winograd_pays(args)) return nullptr;
-  return Avx512::available() ? "v2_indirect_avx512" : "v1_indirect";
+const char* cpu_row(const Args& args) {
+  const bool wide = Avx512::available();
+  if (!winograd_pays(args)) return wide ? "v2_indirect_avx512" : "v1_indirect";
+  if (winograd_pays_afresh(args)) return wide ? "v6_winograd_fresh_avx512" : "v5_winograd_fresh";
+  return wide ? "v4_winograd_avx512" : "v3_winograd";
+}
+
+template <class Args>
+const char* preferred(const Args& args, DeviceType device) {
+  if (device == DeviceType::cpu) return cpu_row(args);
+  return plan_mma(mma_size(args), op_detail::requested_math(args.dtype()));
 }
 
 }  // namespace
 
 const char* conv2d_fwd_tuned(const Conv2dFwdArgs& args, DeviceType device) {
-  return direct_unless_winograd_pays(args, device);
+  return preferred(args, device);
 }
 const char* conv2d_dgrad_tuned(const Conv2dDgradArgs& args, DeviceType device) {
-  return direct_unless_winograd_pays(args, device);
+  return preferred(args, device);
 }
 const char* conv2d_wgrad_tuned(const Conv2dWgradArgs& args, DeviceType device) {
-  return direct_unless_winograd_pays(args, device);
+  return device == DeviceType::cpu ? cpu_row(args) : nullptr;
 }
 
 }  // namespace tiller

@@ -18,6 +18,8 @@ namespace {
 constexpr std::int64_t kBlockTiles = 70;  // of a task: five tiles of the micro-kernel's rows
 constexpr std::int64_t kGroupFloats = std::int64_t{3} << 20;  // of transformed input at a time
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
+// Channels whose weights a task of the fresh rows transforms at a time: 300 KiB.
+constexpr std::int64_t kFreshChannels = 64;
 
 template <class Isa>
 const WinogradTransforms& transforms() {
@@ -185,8 +187,9 @@ struct Layout {
 template <class Isa>
 class Plan {
  public:
-  Plan(const Problem& problem, void* workspace)
+  Plan(const Problem& problem, bool fresh, void* workspace)
       : p_(problem),
+        fresh_(fresh),
         arena_(workspace),
         kernels_(Isa::kernels()),
         l_(problem, Isa::kernels().columns) {
@@ -196,6 +199,7 @@ class Plan {
     input_ = arena_.take<float>(l_.group * l_.block_stride());
     bias_ = arena_.take<float>(l_.padded_columns);
     if (p_.stats) moments_ = arena_.take<float>(l_.images * l_.parts.count * 2 * l_.padded_columns);
+    if (fresh_) transformed_ = arena_.take<float>(threads() * kWinogradProducts * fresh_stride());
     if (arena_.measuring()) return;
     std::fill(zeros_, zeros_ + longest, 0.0f);
     padded_bias(p_.bias, {}, DType::f32, l_.padded_columns, bias_);
@@ -204,7 +208,10 @@ class Plan {
   std::size_t bytes() const { return arena_.used(); }
 
   void run() {
-    w_ = transformed(p_, kernels_.columns);
+    if (fresh_)
+      raw_ = raw_weight(p_.w);
+    else
+      w_ = transformed(p_, kernels_.columns);
     const std::int64_t panels = l_.padded_columns / kernels_.columns;
     for (std::int64_t first = 0; first < l_.all_blocks(); first += l_.group) {
       const std::int64_t blocks = std::min(l_.group, l_.all_blocks() - first);
@@ -271,14 +278,26 @@ class Plan {
     alignas(64) float c[kWinogradProducts * kProductFloats];
     const std::int64_t width = kernels_.columns, count = tiles(first + block);
     const Tiles rows(count, kernels_.rows);
-    const float* input = input_ + block * l_.block_stride();
-    const float* w = w_.data<float>() + panel * kWinogradProducts * l_.channels * width;
-    for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
-      for (std::int64_t t = 0; t < rows.count; ++t)
-        kernels_.strip[rows.rows(t)](l_.channels, input + rows.begin(t) * l_.channels, w,
-                                     c + e * kProductFloats + rows.begin(t) * width, false);
-      input += l_.product_stride();
-      w += l_.channels * width;
+    // Channels [begin, begin + length) of each product, whose weights lie `step` floats apart.
+    const auto products = [&](std::int64_t begin, std::int64_t length, const float* w,
+                              std::int64_t step) {
+      const float* input = input_ + block * l_.block_stride();
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e, input += l_.product_stride(), w += step)
+        for (std::int64_t t = 0; t < rows.count; ++t)
+          kernels_.strip[rows.rows(t)](
+              length, input + rows.begin(t) * l_.channels + begin * rows.rows(t), w,
+              c + e * kProductFloats + rows.begin(t) * width, begin > 0);
+    };
+    if (fresh_) {
+      float* const w = transformed_ + thread_index() * kWinogradProducts * fresh_stride();
+      for (std::int64_t begin = 0; begin < l_.channels; begin += kFreshChannels) {
+        const std::int64_t length = std::min(kFreshChannels, l_.channels - begin);
+        transform_fresh(panel, begin, length, w);
+        products(begin, length, w, fresh_stride());
+      }
+    } else {
+      const std::int64_t step = l_.channels * width;
+      products(0, l_.channels, w_.data<float>() + panel * kWinogradProducts * step, step);
     }
     float outputs[kPixels * kMaxPanelColumns];
     for (std::int64_t t = 0; t < count; ++t) {
@@ -286,6 +305,27 @@ class Plan {
       store(place(first + block, t), panel, outputs);
     }
     if (moments_) write_moments(first + block, panel);
+  }
+
+  // Floats between two products of a thread's transformed weights; see product_stride().
+  std::int64_t fresh_stride() const { return kFreshChannels * kernels_.columns + 16; }
+
+  // G g G^T of one panel, channels [begin, begin + length): a strip's taps at a time, which stay in
+  // the L1 cache. Zeros for channels that only fill the last strip.
+  void transform_fresh(std::int64_t panel, std::int64_t begin, std::int64_t length,
+                       float* to) const {
+    alignas(64) float taps[9 * kStripElements * kMaxPanelColumns];
+    const std::int64_t width = kernels_.columns;
+    const UnpackKernel unpack = kernels_.unpack.of(p_.transposed, false);
+    for (std::int64_t first = begin; first < begin + length; first += kStripElements) {
+      const std::int64_t used = std::min<std::int64_t>(kStripElements, p_.channels() - first);
+      float* const at = to + (first - begin) * width;
+      unpack(raw_, panel * width, first, first + used, taps);
+      transforms<Isa>().weight(taps, used * width, p_.transposed, used * width, at, fresh_stride());
+      for (std::int64_t e = 0; e < kWinogradProducts; ++e)
+        std::fill(at + e * fresh_stride() + used * width,
+                  at + e * fresh_stride() + kStripElements * width, 0.0f);
+    }
   }
 
   void store(const Place& at, std::int64_t panel, float* outputs) const {
@@ -365,11 +405,14 @@ class Plan {
   }
 
   const Problem& p_;
+  const bool fresh_;
   Arena arena_;
   const Microkernels& kernels_;
   Layout l_;
   float *zeros_ = nullptr, *input_ = nullptr, *bias_ = nullptr, *moments_ = nullptr;
-  Tensor w_;
+  Tensor w_;                      // transformed, or:
+  RawWeight raw_;                 // as it lies,
+  float* transformed_ = nullptr;  // [threads][36][fresh_stride()]
 };
 
 bool three_by_three(const Tensor& w, const ConvGeometry& geometry) {
@@ -381,13 +424,20 @@ bool supported(const Conv2dDgradArgs& args) {
   return three_by_three(args.w, args.geometry) && !args.geometry.up2x && args.geometry.pad <= 2;
 }
 
-// Its weights are four times as many bytes: they must be few, or meet many pixels.
+// Weights that are transformed afresh are as many bytes as the direct rows read.
+bool pays_afresh(const Tensor& y, const Tensor& w) {
+  constexpr std::int64_t kMap = 16, kChannels = 64;
+  return w.storage()->frozen() && std::min(y.dim(1), y.dim(2)) >= kMap &&
+         std::min(w.dim(0), w.dim(3)) >= kChannels;
+}
+
+// Kept ones are four times as many: they must be few, or meet many pixels.
 bool pays(const Tensor& y, const Tensor& w) {
   constexpr std::int64_t kLargeMap = 32, kChannels = 64;
   constexpr std::int64_t kSmallMap = 4, kFewChannels = 32, kFewWeights = 256 * 256;
   const std::int64_t size = std::min(y.dim(1), y.dim(2));
   const std::int64_t channels = std::min(w.dim(0), w.dim(3));
-  return (size >= kLargeMap && channels >= kChannels) ||
+  return pays_afresh(y, w) || (size >= kLargeMap && channels >= kChannels) ||
          (size >= kSmallMap && channels >= kFewChannels && w.dim(0) * w.dim(3) <= kFewWeights);
 }
 
@@ -395,34 +445,38 @@ bool pays(const Tensor& y, const Tensor& w) {
 
 bool winograd_pays(const Conv2dFwdArgs& args) { return pays(args.y, args.w); }
 bool winograd_pays(const Conv2dDgradArgs& args) { return pays(args.dx0, args.w); }
+bool winograd_pays_afresh(const Conv2dFwdArgs& args) { return pays_afresh(args.y, args.w); }
+bool winograd_pays_afresh(const Conv2dDgradArgs& args) { return pays_afresh(args.dx0, args.w); }
 
 template <class Isa, class Args>
 bool conv2d_winograd_supports(const Args& args) {
   return Isa::available() && args.dtype() == DType::f32 && supported(args);
 }
 
-template <class Isa, class Args>
+template <class Isa, bool kFresh, class Args>
 std::size_t conv2d_winograd_workspace(const Args& args) {
   const Problem problem = problem_of(args);
-  std::size_t bytes = Plan<Isa>(problem, nullptr).bytes();
+  std::size_t bytes = Plan<Isa>(problem, kFresh, nullptr).bytes();
   if constexpr (std::is_same_v<Args, Conv2dFwdArgs>)
     if (args.skip_w)
       bytes = std::max(bytes, conv2d_indirect_workspace<Isa, Conv2dFwdArgs>(skip_of(args)));
   return bytes;
 }
 
-template <class Isa, class Args>
+template <class Isa, bool kFresh, class Args>
 void conv2d_winograd_run(const Args& args, void* workspace, Stream stream) {
   const Problem problem = problem_of(args);
   if constexpr (std::is_same_v<Args, Conv2dFwdArgs>)
     if (args.skip_w) conv2d_indirect_run<Isa, Conv2dFwdArgs>(skip_of(args), workspace, stream);
-  Plan<Isa>(problem, workspace).run();
+  Plan<Isa>(problem, kFresh, workspace).run();
 }
 
-#define TILLER_INSTANTIATE(Isa, Args)                               \
-  template bool conv2d_winograd_supports<Isa>(const Args&);         \
-  template std::size_t conv2d_winograd_workspace<Isa>(const Args&); \
-  template void conv2d_winograd_run<Isa>(const Args&, void*, Stream);
+#define TILLER_INSTANTIATE(Isa, Args)                                        \
+  template bool conv2d_winograd_supports<Isa>(const Args&);                  \
+  template std::size_t conv2d_winograd_workspace<Isa, false>(const Args&);   \
+  template std::size_t conv2d_winograd_workspace<Isa, true>(const Args&);    \
+  template void conv2d_winograd_run<Isa, false>(const Args&, void*, Stream); \
+  template void conv2d_winograd_run<Isa, true>(const Args&, void*, Stream);
 TILLER_INSTANTIATE(Avx2, Conv2dFwdArgs)
 TILLER_INSTANTIATE(Avx2, Conv2dDgradArgs)
 TILLER_INSTANTIATE(Avx512, Conv2dFwdArgs)

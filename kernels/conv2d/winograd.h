@@ -2,15 +2,20 @@
 // Rows v3_winograd and v4_winograd_avx512: F(4x4, 3x3) of kernels/conv2d/winograd_transforms.h, a
 // quarter of the direct convolution's multiplications. Forward with every fusion, input gradient
 // with stride 1 and no up-sampling, weight gradient with stride 1. Instantiated for Avx2 and Avx512.
+//
+// Rows v5_winograd_fresh and v6_winograd_fresh_avx512: the same, but nothing is kept with the
+// weight. Each task unpacks and transforms its panel's weights (in f32) as it comes to them, 64
+// channels at a time, into its own cache: four times the bytes are made where they are used instead
+// of fetched from memory.
 #include "kernels/conv2d/conv2d.h"
 
 namespace tiller {
 
 template <class Isa, class Args>
 bool conv2d_winograd_supports(const Args& args);
-template <class Isa, class Args>
+template <class Isa, bool kFresh, class Args>
 std::size_t conv2d_winograd_workspace(const Args& args);
-template <class Isa, class Args>
+template <class Isa, bool kFresh, class Args>
 void conv2d_winograd_run(const Args& args, void* workspace, Stream stream);
 
 /// Whether it beats the direct rows: the transforms must be paid by enough channels, and the
@@ -25,5 +30,11 @@ std::size_t conv2d_winograd_wgrad_workspace(const Conv2dWgradArgs& args);
 template <class Isa>
 void conv2d_winograd_wgrad_run(const Conv2dWgradArgs& args, void* workspace, Stream stream);
 bool winograd_pays(const Conv2dWgradArgs& args);
+
+/// Whether weights are better transformed afresh than kept: frozen ones, where the channels are
+/// many.
+bool winograd_pays_afresh(const Conv2dFwdArgs& args);
+bool winograd_pays_afresh(const Conv2dDgradArgs& args);
+inline bool winograd_pays_afresh(const Conv2dWgradArgs&) { return false; }
 
 }  // namespace tiller

@@ -41,6 +41,11 @@ struct WinogradTransforms {
   /// c goes to to[e * product + c].
   void (*output_gradient)(const float* const* pixels, std::int64_t channels, float* to,
                           std::int64_t product);
+  /// G g G^T in f32 for `count` filters side by side (a multiple of the vector length): tap t, or
+  /// 8 - t when `reversed`, is read from taps[t * stride + filter], element e goes to
+  /// to[e * product + filter].
+  void (*weight)(const float* taps, std::int64_t stride, bool reversed, std::int64_t count,
+                 float* to, std::int64_t product);
 };
 
 const WinogradTransforms& winograd_transforms_avx2();

@@ -62,6 +62,22 @@ inline __attribute__((always_inline)) void output_gradient_map(const V (&dy)[4],
   m[5] = dy[3];
 }
 
+// u = G g: the filter's polynomial at each point, over the product of the point's distances from the
+// others.
+template <class V>
+inline __attribute__((always_inline)) void weight_map(const V (&g)[3], V (&u)[6]) {
+  constexpr float kAt0 = 1 / (kA2 * kB2), kAtA = 1 / (2 * kA2 * (kA2 - kB2)),
+                  kAtB = 1 / (2 * kB2 * (kB2 - kA2));
+  const V even_a = kAtA * g[0] + kAtA * kA2 * g[2], odd_a = kAtA * kA * g[1];
+  const V even_b = kAtB * g[0] + kAtB * kB2 * g[2], odd_b = kAtB * kB * g[1];
+  u[0] = kAt0 * g[0];
+  u[1] = even_a + odd_a;
+  u[2] = even_a - odd_a;
+  u[3] = even_b + odd_b;
+  u[4] = even_b - odd_b;
+  u[5] = g[2];
+}
+
 template <int kLanes>
 inline void input_step(const float* const* pixels, std::int64_t c, float* to,
                        std::int64_t product) {
@@ -149,6 +165,33 @@ inline void output_gradient_step(const float* const* pixels, std::int64_t c, flo
 }
 
 template <int kLanes>
+void weight_transform(const float* taps, std::int64_t stride, bool reversed, std::int64_t count,
+                      float* to, std::int64_t product) {
+  using L = Lanes<kLanes>;
+  using V = typename L::Value;
+  const float* const first = reversed ? taps + 8 * stride : taps;
+  const std::int64_t step = reversed ? -stride : stride;
+  for (std::int64_t f = 0; f < count; f += kLanes) {
+    V half[3][6];  // columns mapped: [across][down]
+#pragma GCC unroll 3
+    for (int s = 0; s < 3; ++s) {
+      V g[3];
+#pragma GCC unroll 3
+      for (int r = 0; r < 3; ++r) g[r] = L::load(first + (3 * r + s) * step + f);
+      weight_map(g, half[s]);
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) {
+      const V g[3] = {half[0][i], half[1][i], half[2][i]};
+      V u[6];
+      weight_map(g, u);
+#pragma GCC unroll 6
+      for (int j = 0; j < 6; ++j) L::store(u[j], to + (6 * i + j) * product + f);
+    }
+  }
+}
+
+template <int kLanes>
 void output_gradient_transform(const float* const* pixels, std::int64_t channels, float* to,
                                std::int64_t product) {
   std::int64_t c = 0;
@@ -158,7 +201,8 @@ void output_gradient_transform(const float* const* pixels, std::int64_t channels
 
 template <int kLanes>
 constexpr WinogradTransforms kTransforms{input_transform<kLanes>, output_transform<kLanes>,
-                                         output_gradient_transform<kLanes>};
+                                         output_gradient_transform<kLanes>,
+                                         weight_transform<kLanes>};
 
 }  // namespace
 }  // namespace tiller

@@ -40,6 +40,15 @@ __device__ __forceinline__ void store_vec(Array<T, Size>& array, int i, const Ve
   *reinterpret_cast<Vec<T, N>*>(array.data + i) = value;
 }
 
+template <int N, class T>
+__device__ __forceinline__ Vec<T, N> load_vec(const T* from) {
+  return *reinterpret_cast<const Vec<T, N>*>(from);
+}
+template <class T, int N>
+__device__ __forceinline__ void store_vec(T* to, const Vec<T, N>& value) {
+  *reinterpret_cast<Vec<T, N>*>(to) = value;
+}
+
 template <class T, int Size>
 __device__ __forceinline__ T atomic_add(Array<T, Size>& array, int i, T value) {
   return atomicAdd(array.data + i, value);
@@ -106,6 +115,16 @@ __device__ __forceinline__ void mma(float, float (&d)[4], const std::uint32_t (&
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+__device__ __forceinline__ std::uint32_t pack2(f16, float low, float high) {
+  std::uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+__device__ __forceinline__ std::uint32_t pack2(bf16, float low, float high) {
+  std::uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
 __device__ __forceinline__ std::uint32_t to_tf32(std::uint32_t bits) {
   std::uint32_t rounded;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
@@ -134,6 +153,19 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+// --- arithmetic
+
+__device__ __forceinline__ float exp_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.4426950408889634f));
+  return y;
+}
+__device__ __forceinline__ float rcp_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // --- launching
 
 inline constexpr std::size_t kMaxSharedBytes = 99 << 10;
@@ -155,7 +187,7 @@ void launch(const LaunchConfig& config, Stream stream, void (*kernel)(const Para
     cuda_launch::allow_shared(config, reinterpret_cast<const void*>(kernel));
   kernel<<<config.grid, config.block, config.shared, static_cast<cudaStream_t>(stream.handle)>>>(
       parameters);
-  cuda_launch::after(config);
+  cuda_launch::after(config, stream);
 }
 
 }  // namespace TILLER_DEVICE

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <unordered_set>
 
+#include "runtime/cuda/errors.h"
 #include "runtime/error.h"
 #include "runtime/trace.h"
 
@@ -34,6 +35,16 @@ void allow_shared(const Config& config, const void* kernel) {
         config);
 }
 
-void after(const Config& config) { check(cudaGetLastError(), config); }
+void after(const Config& config, Stream stream) {
+  cuda::note_launch(config.kernel);
+  check(cudaGetLastError(), config);
+  if (!cuda::waits_for_each_kernel()) return;
+  const auto handle = static_cast<cudaStream_t>(stream.handle);
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(handle, &capture), config);
+  if (capture != cudaStreamCaptureStatusNone) return;  // it is not run now
+  check(cudaStreamSynchronize(handle), config);
+  cuda::note_all_well();
+}
 
 }  // namespace tiller::cuda_launch

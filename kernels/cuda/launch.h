@@ -18,7 +18,8 @@ struct Config {
 void before(const Config& config, Stream stream);
 /// Asks for more than 48 KiB of shared memory, once for each kernel.
 void allow_shared(const Config& config, const void* kernel);
-/// Throws Error when the launch was refused, or an earlier kernel failed.
-void after(const Config& config);
+/// Throws Error when the launch was refused, or an earlier kernel failed. Waits for the kernel if
+/// TILLER_CUDA_SYNC says so.
+void after(const Config& config, Stream stream);
 
 }  // namespace tiller::cuda_launch

@@ -13,6 +13,7 @@ struct DropoutParams {
   std::uint32_t first, sample, step, stream, key0, key1;  ///< Philox: see kernels/dropout/dropout.h
 };
 void dropout_v1(const DropoutParams& params, Stream stream);
+void dropout_v2(const DropoutParams& params, Stream stream);
 
 }  // namespace TILLER_DEVICE
 }  // namespace tiller

@@ -9,6 +9,7 @@
 // delta     the first row
 // limits    no f64; one element per load, so 2-byte types move 64 bytes a warp and load where 128
 //           would do, and rows of a slice cost a division each
+#include "kernels/elementwise/functions.cuh"
 #include "kernels/elementwise/kernels.h"
 #include "kernels/view.cuh"
 
@@ -16,58 +17,6 @@ namespace tiller {
 inline namespace TILLER_DEVICE {
 
 namespace {
-
-__device__ __forceinline__ float apply(UnaryKind kind, float x, float a, float b) {
-  switch (kind) {
-    case UnaryKind::copy:
-      return x;
-    case UnaryKind::affine:
-      return fmaf(a, x, b);
-    case UnaryKind::clamp:
-      return x < a ? a : x > b ? b : x;  // NaN stays NaN
-    case UnaryKind::silu:
-      return x / (1.0f + expf(-x));
-    case UnaryKind::exp:
-      return expf(x);
-    case UnaryKind::log:
-      return logf(x);
-    case UnaryKind::sqrt:
-      return sqrtf(x);
-    case UnaryKind::rsqrt:
-      return 1.0f / sqrtf(x);
-    case UnaryKind::square:
-      return x * x;
-    case UnaryKind::abs:
-      return fabsf(x);
-    case UnaryKind::sign:
-      return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f;
-    case UnaryKind::tanh:
-      return tanhf(x);
-    case UnaryKind::sin:
-      return sinf(x);
-    case UnaryKind::cos:
-      return cosf(x);
-    case UnaryKind::reciprocal:
-      return 1.0f / x;
-  }
-  return x;
-}
-
-__device__ __forceinline__ float apply(BinaryKind kind, float a, float b) {
-  switch (kind) {
-    case BinaryKind::add:
-      return a + b;
-    case BinaryKind::mul:
-      return a * b;
-    case BinaryKind::div:
-      return a / b;
-    case BinaryKind::maximum:  // NaN if either is
-      return a != a ? a : b != b ? b : a > b ? a : b;
-    case BinaryKind::minimum:
-      return a != a ? a : b != b ? b : a > b ? b : a;
-  }
-  return a;
-}
 
 __global__ void __launch_bounds__(kThreads, 2) unary_kernel(const UnaryParams __grid_constant__ p) {
   const std::int64_t count = numel(p.x);

@@ -128,7 +128,7 @@ class Epilogue {
 };
 
 // One stretch of the reduction for one tile and panel.
-void multiply(const Gemm& gemm, const std::vector<GemmRun>& runs, std::int64_t tile,
+void multiply(const Gemm& gemm, std::span<const GemmRun> runs, std::int64_t tile,
               std::int64_t panel, float* c, bool accumulate) {
   const Tiles tiles = gemm.tiles();
   const std::int64_t rows = tiles.rows(tile % tiles.count);
@@ -160,21 +160,29 @@ void fill_tile_strips(const Gemm& gemm, std::int64_t tile, const float* rows, st
 void run_gemm(const Gemm& gemm) {
   const std::int64_t all_tiles = gemm.all_tiles(), panels = gemm.panels();
   if (all_tiles == 0) return;
-  const std::vector<std::vector<GemmRun>> cuts = cut_runs(gemm);
+  const std::vector<std::vector<GemmRun>> cuts =
+      gemm.fresh.empty() ? cut_runs(gemm) : std::vector<std::vector<GemmRun>>();
   const std::int64_t per_block = tiles_per_block(gemm);
   const std::int64_t blocks = (all_tiles + per_block - 1) / per_block;
   const std::int64_t tile_floats = gemm.kernels->rows * gemm.panel_columns();
   const Epilogue epilogue(gemm);
+  const std::size_t stretches = gemm.fresh.empty() ? cuts.size() : gemm.fresh.size();
   launch_dynamic("gemm", panels * blocks, [&](std::int64_t task) {
     alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxPanelColumns];
+    GemmRun unpacked[kFreshTaps];
     const std::int64_t panel = task % panels, first = task / panels * per_block;
     const std::int64_t last = std::min(first + per_block, all_tiles);
-    for (std::size_t cut = 0; cut < cuts.size(); ++cut)
+    for (std::size_t s = 0; s < stretches; ++s) {
+      const std::span<const GemmRun> runs =
+          gemm.fresh.empty() ? std::span<const GemmRun>(cuts[s])
+                             : unpack(gemm.fresh[s], panel, gemm.panel_columns(),
+                                      gemm.unpacked + thread_index() * kFreshFloats, unpacked);
       for (std::int64_t tile = first; tile < last; ++tile) {
         float* sums = c + (tile - first) * tile_floats;
-        multiply(gemm, cuts[cut], tile, panel, sums, cut > 0);
-        if (cut + 1 == cuts.size()) epilogue(tile, panel, sums);
+        multiply(gemm, runs, tile, panel, sums, s > 0);
+        if (s + 1 == stretches) epilogue(tile, panel, sums);
       }
+    }
   });
 }
 

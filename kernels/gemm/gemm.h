@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/gemm/arena.h"
+#include "kernels/gemm/fresh.h"
 #include "kernels/gemm/microkernel.h"
 #include "kernels/gemm/moments.h"
 #include "runtime/tensor.h"
@@ -56,7 +57,10 @@ struct Gemm {
   std::int64_t columns;       ///< K
   std::int64_t segments;      ///< pointers per row
   std::int64_t row_floats;    ///< distinct elements that a row brings into the cache
-  std::vector<GemmRun> runs;  ///< the reduction, in order
+  std::vector<GemmRun> runs;  ///< the reduction, in order, over packed weights
+  /// In place of runs: the reduction in stretches whose weights each task unpacks for itself.
+  std::vector<FreshStretch> fresh;
+  float* unpacked = nullptr;  ///< [threads][kFreshFloats]; workspace, for fresh
 
   DType dtype;        ///< of outputs and residual
   Tensor y0, y1;      ///< the output's columns, split between two tensors if y1 is there

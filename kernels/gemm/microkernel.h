@@ -15,6 +15,8 @@
 // keeps.
 #include <cstdint>
 
+#include "kernels/gemm/unpack.h"
+
 namespace tiller {
 
 /// A stretch of the reduction: `length` elements of each row's segment against as many rows of the
@@ -54,6 +56,7 @@ struct Microkernels {
   OuterKernel outer[kMaxTileRows + 1];
   OuterKernel outer_narrow[kMaxTileRows + 1];
   StripKernel strip[kMaxTileRows + 1];
+  UnpackKernels unpack;
 };
 
 const Microkernels& microkernels_avx2();    ///< AVX2 and FMA: 6 x 16

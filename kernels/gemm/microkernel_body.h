@@ -2,6 +2,7 @@
 // The kernels of microkernel.h for any vector length, in the compiler's vector extension. The
 // unnamed namespace keeps each instruction set's copy within its own file.
 #include "kernels/gemm/microkernel.h"
+#include "kernels/gemm/unpack_body.h"
 
 namespace tiller {
 namespace {
@@ -131,7 +132,8 @@ constexpr void fill_table(Microkernels& table) {
 
 template <int kRows, int kVectors, int kLanes>
 constexpr Microkernels make_table() {
-  Microkernels table{kRows, kVectors * kLanes, kLanes, {}, {}, {}, {}, {}};
+  static_assert(kVectors == 2, "unpack_body.h fills panels of two vectors, narrow ones of one");
+  Microkernels table{kRows, kVectors * kLanes, kLanes, {}, {}, {}, {}, {}, kUnpack<kLanes>};
   fill_table<kRows, kVectors, kLanes>(table);
   return table;
 }

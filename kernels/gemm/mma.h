@@ -1,13 +1,15 @@
 #pragma once
-// What the tensor-core kernel is launched with: one implicit GEMM that serves convolutions forward,
-// their data gradient (the forward on flipped weights) and fully connected layers (1x1, one row).
+// What the tensor-core kernels are launched with. One implicit GEMM serves convolutions forward,
+// their data gradient (a forward on other weights) and fully connected layers (1x1, one row of
+// pixels); another, which sums over pixels, serves the weight gradients of all of them.
 #include "kernels/conv2d/kernels.h"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
 
 struct MmaParams {
-  ConvShape z;
+  ConvShape z;                     // z.pad is not used: the two sides may differ
+  int pad_h, pad_w;                // rows above and columns left of the input, also negative
   View x0, x1, skip0, skip1;       // sources, dense in 16-byte vectors
   const void* w;                   // [K,R*S*C] of x's dtype
   const void* skip_w;              // [K,skip_c] or null
@@ -15,21 +17,76 @@ struct MmaParams {
   View y0, y1;                     // channels [0,split) and [split,K); y1 may be absent
   int split;
   bool residual_up2x;
+  bool quads;  // y and residual can be reached in vectors of four elements
+  // Pixel (p,q) of z stands at (p * out_stride + out_p, q * out_stride + out_q) of out_h x out_w.
+  int out_stride, out_p, out_q, out_h, out_w;
+  int splits;      // parts of the sum; more than one: their sums go to `partial`
+  float* partial;  // [splits][M and K rounded up to tiles]
+  float* moments;  // [blocks of rows,K,2] mean and squared deviations, or null
 };
 
-/// Copies of a weight: rounded to `to`'s dtype and, when `flip`, turned from [K,R,S,C] into the
-/// [C,R,S,K] that reads the taps backwards.
+/// Launches the tiles of one product; with splits > 1 split_k_reduce() finishes it.
+template <int kRows, int kWidth>
+void mma_product(const MmaParams& params, Stream stream);
+
+/// `partial`'s rows and columns. A block finishes kReduceRows rows: an 8x8 map of one sample, whose
+/// moments then need no joining.
+struct SplitKParams {
+  MmaParams product;
+  int padded_m, padded_n;
+};
+inline constexpr int kReduceRows = 64;
+void split_k_reduce(const SplitKParams& params, Stream stream);
+
+/// Moments [samples * tiles,K,2] of `rows` rows each become [samples,K,2].
+struct JoinMomentsParams {
+  const float* tiles;
+  float* moments;
+  int samples, channels, tiles_per_sample;
+  float rows;
+};
+void join_moments(const JoinMomentsParams& params, Stream stream);
+
+/// Weights as the products want them.
+enum class WeightForm : std::uint8_t {
+  forward,  ///< [K,R,S,C], as stored
+  phase,    ///< [C,rows,columns,K]: the taps phase + stride * i, in reverse. Stride 1: all of them
+  up2x,     ///< [C,R+1,S+1,K]: taps of the data gradient through an up-sampling, summed where two
+            ///< copies of a pixel meet the same element of dy
+};
+
+/// Forms of a weight [K,R,S,C]: rounded to `to`'s dtype, the last dimension padded with zeros.
 struct WeightParams {
-  View from, to;
+  View from;
+  View to;  // forward: [K,rows,columns,padded C]; else [C,rows,columns,padded K]
   int k, r, s, c;
-  bool flip;
+  int rows, columns, padded;
+  WeightForm form;
+  int stride, phase_r, phase_s;  // of WeightForm::phase
 };
 void weight_form(const WeightParams& params, Stream stream);
 
-/// The widths of the tiles there are: 128 results by kWidth channels. Math is the operands': f16,
-/// bf16 (the dtype of x0), or tf32 for f32.
-template <int kWidth>
-void mma_product(const MmaParams& params, Stream stream);
+/// to[row,:] = x0[row,:], x1[row,:], zeros: channels that a vector does not divide, or that start
+/// between vectors.
+struct PadParams {
+  View x0, x1, to;
+};
+void pad_channels(const PadParams& params, Stream stream);
+
+struct MmaWgradParams {
+  ConvShape z;         // c, c0 and k as x0, x1 and dy have them: perhaps padded
+  View x0, x1, dy;     // dense in 16-byte vectors
+  float *dw, *dbias;   // [k,R*S*c] and [k] or null
+  int k, c;            // of dw
+  bool pairs;          // dw can be written in pairs
+  int chunk, splits;   // pixels of a part, and parts; more than one: their sums go to `partial`
+  float* partial;      // [splits][k*R*S*c, k, perhaps one more]
+  std::int64_t pitch;  // of partial: even
+};
+template <int kTile>
+void mma_wgrad(const MmaWgradParams& params, Stream stream);
+/// Adds the parts in pairs, in a fixed order.
+void wgrad_merge(const MmaWgradParams& params, Stream stream);
 
 }  // namespace TILLER_DEVICE
 }  // namespace tiller

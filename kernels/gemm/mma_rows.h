@@ -1,7 +1,13 @@
 #pragma once
-// The host side of the tensor-core rows: when they serve a call, and the forms of its weights.
+// The host side of the tensor-core rows: sources in whole vectors, forms of the weights, the
+// launches of one product. A call is laid out over an Arena; over a measuring one nothing is
+// launched, so that the code that runs a row also says how much workspace it needs.
+#include <algorithm>
+
 #include "kernels/device_rows.h"
+#include "kernels/gemm/arena.h"
 #include "kernels/gemm/mma.h"
+#include "kernels/gemm/mma_plan.h"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
@@ -12,33 +18,52 @@ inline bool mma_dtype(DType dtype, Math math) {
   return dtype == DType::f16 || dtype == DType::bf16;
 }
 
-/// Whether a source can be read in 16-byte vectors that never straddle it; an absent one can.
-inline bool in_vectors(const Tensor& t) {
-  return !t || (t.aligned(16) && static_cast<std::size_t>(t.cols()) * size_of(t.dtype()) % 16 == 0);
+/// One or two sources that can be read in 16-byte vectors, which never straddle them.
+struct MmaSources {
+  View first, second;
+  int c0 = 0, c = 0;  ///< channels of the first, and of both
+};
+
+/// The tensors themselves, or where a vector does not divide their channels or they start between
+/// vectors, one copy of both, padded with zeros. Absent tensors give absent sources.
+MmaSources mma_sources(const Tensor& x0, const Tensor& x1, Arena& arena, Stream stream);
+
+/// Which form of a weight; see WeightForm.
+struct WeightRequest {
+  DType dtype;
+  int padded;  ///< length of the last dimension, with its zeros
+  WeightForm form = WeightForm::forward;
+  int stride = 1, phase_r = 0, phase_s = 0;
+};
+/// That form of w [K,R,S,C] (or [K,C]), kept with the weight until it changes; the weight itself
+/// when it will do.
+Tensor weight_for(const Tensor& w, const WeightRequest& request, Stream stream);
+
+/// Whether vectors of four elements never straddle the tensor's rows; an absent one will do.
+inline bool in_quads(const Tensor& t) {
+  return !t || (t.aligned(4 * size_of(t.dtype())) && t.cols() % 4 == 0);
 }
 
-/// Wide tiles serve channels that they divide; 64 serves any number, 128 any that is larger. So the
-/// last row that serves a call wastes least.
-template <int kWidth>
-bool mma_width(std::int64_t channels) {
-  if (kWidth == 64) return true;
-  return kWidth == 128 ? channels > 64 : channels % kWidth == 0;
-}
+/// Which tile, and whether the sum is split.
+struct MmaChoice {
+  int tile;
+  bool split;
+};
 
-/// The weight [K,R,S,C] in the dtype of the activations, flipped for the data gradient. Kept with
-/// the weight until it changes; the weight itself when it will do.
-inline Tensor weight_for(const Tensor& w, DType dtype, bool flip, Stream stream) {
-  if (!flip && w.dtype() == dtype && w.aligned(16)) return w;
-  const int r = w.rank() == 4 ? static_cast<int>(w.dim(1)) : 1;
-  const int s = w.rank() == 4 ? static_cast<int>(w.dim(2)) : 1;
-  const std::string form = fmt::format("mma_{}{}", name(dtype), flip ? "_flipped" : "");
-  return derived(w, form.c_str(), [&] {
-    const Tensor to = Tensor::empty(w.shape(), dtype, w.device());
-    weight_form({view_of(w), view_of(to), static_cast<int>(w.dim(0)), r, s,
-                 static_cast<int>(w.cols()), flip},
-                stream);
-    return to;
-  });
+/// Launches one product. Everything of `p` is set but splits, partial and moments; `stats` ([N,K,2]
+/// or none) becomes the moments of y, whose samples have P Q rows.
+void run_product(MmaParams p, const MmaChoice& choice, const Tensor& y, const Tensor& stats,
+                 Arena& arena, Stream stream);
+
+/// Launches one weight gradient. Everything of `p` is set but what concerns its parts.
+void run_wgrad_product(MmaWgradParams p, Arena& arena, Stream stream);
+
+/// The bytes that call(arena) takes, never none: an arena over nothing is one that measures.
+template <class Call>
+std::size_t measured(const Call& call) {
+  Arena arena(nullptr);
+  call(arena);
+  return std::max<std::size_t>(arena.used(), 1);
 }
 
 }  // namespace TILLER_DEVICE

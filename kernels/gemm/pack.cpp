@@ -59,7 +59,11 @@ Tensor packed(const Tensor& w, const PackForm& form) {
     for (const std::int64_t tap : group) key += fmt::format("{}+", tap);
     key.back() = ',';
   }
-  return derived(w, key.c_str(), [&] { return pack(w, form); });
+  return derived(w, key.c_str(), [&] {
+    const Tensor form_of_w = pack(w, form);
+    w.storage()->release();  // of a frozen weight: the packed form replaces it
+    return form_of_w;
+  });
 }
 
 void padded_bias(const Tensor& bias, const Tensor& second, DType dtype, std::int64_t padded,

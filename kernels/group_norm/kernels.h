@@ -12,32 +12,46 @@ struct GroupNormInput {
   View emb;          // [N,2C] scale then shift, or absent
   float* mean_rstd;  // [N,G,2]
   std::int64_t samples, pixels, width, c0, channels, groups;
+  std::int64_t chunk_pixels;  ///< of the pieces that sums over the pixels are made of
   bool silu, pool;
 };
+
+/// The pieces of an image.
+inline std::int64_t group_norm_chunks(const GroupNormInput& in) {
+  return (in.pixels + in.chunk_pixels - 1) / in.chunk_pixels;
+}
 
 struct GroupNormFwdParams {
   GroupNormInput in;
   View stats0, stats1;  // [N*C0,2], [N*C1,2]: ready moments, or absent
   View y;               // [N*out_pixels,C]
   float eps;
-  float* partial;  // [N,chunks,C,2] mean and sum of squared deviations of each chunk
-  float* moments;  // [N,C,2] of all pixels
+  float* partial;             // [N,chunks,C,2] mean and sum of squared deviations of each chunk
+  float* moments;             // [N,C,2] of all pixels
+  std::int64_t block_pixels;  ///< v2_vectors: of a block that applies
 };
 void group_norm_fwd_v1(const GroupNormFwdParams& params, Stream stream);
+void group_norm_fwd_v2(const GroupNormFwdParams& params, Stream stream);
+/// The chunks' moments, or ready ones, become every group's mean and rstd.
+void group_norm_join(const GroupNormFwdParams& params, Stream stream);
 
 struct GroupNormBwdParams {
   GroupNormInput in;
-  View dy;                // [N*out_pixels,C]
-  View dx0, dx1;          // like x0, x1, or absent
-  View demb;              // [N,2C] or absent
-  float *dgamma, *dbeta;  // [C] or null
-  float* partial;         // [N,chunks,C,2] sums of dz and dz xhat over each chunk
-  float* sums;            // [N,C,2] over all pixels
-  float* means;           // [N,G,2] of k dz and k dz xhat over the group
+  View dy;                    // [N*out_pixels,C]
+  View dx0, dx1;              // like x0, x1, or absent
+  View demb;                  // [N,2C] or absent
+  float *dgamma, *dbeta;      // [C] or null
+  float* partial;             // [N,chunks,C,2] sums of dz and dz xhat over each chunk
+  float* sums;                // [N,C,2] over all pixels
+  float* means;               // [N,G,2] of k dz and k dz xhat over the group
+  std::int64_t block_pixels;  ///< v2_vectors: of a block that applies
 };
 void group_norm_bwd_v1(const GroupNormBwdParams& params, Stream stream);
+void group_norm_bwd_v2(const GroupNormBwdParams& params, Stream stream);
+/// The chunks' sums become the groups' means, demb, dgamma and dbeta.
+void group_norm_bwd_join(const GroupNormBwdParams& params, Stream stream);
 
-/// Pieces that the pixels are cut into.
+/// Pieces of v1_chunks, and of a convolution's own statistics.
 std::int64_t group_norm_chunks(std::int64_t pixels);
 
 /// Mean and sum of squared deviations of every sample and channel: what a convolution owes the

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(32)
   const GroupNormInput& in = p.in;
   const std::int64_t size = in.channels / in.groups;
   const std::int64_t n = blockIdx.x / in.groups, g = blockIdx.x % in.groups;
-  const std::int64_t chunks = (in.pixels + kChunkPixels - 1) / kChunkPixels;
+  const std::int64_t chunks = (in.pixels + in.chunk_pixels - 1) / in.chunk_pixels;
   float sum1 = 0.0f, sum2 = 0.0f;  // of k dz and k dz xhat
   for (std::int64_t i = threadIdx.x; i < size; i += 32) {
     const std::int64_t c = g * size + i;
@@ -117,16 +117,21 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 }  // namespace
 
-void group_norm_bwd_v1(const GroupNormBwdParams& p, Stream stream) {
+void group_norm_bwd_join(const GroupNormBwdParams& p, Stream stream) {
   const GroupNormInput& in = p.in;
-  launch({"group_norm_sums", chunk_grid(in.channels, in.pixels, in.samples), kThreads,
-          shared_bytes<PairStorage>()},
-         stream, group_sums_kernel, p);
   launch({"group_norm_sums_join", static_cast<unsigned>(in.samples * in.groups), 32}, stream,
          group_sums_join_kernel, p);
   if (p.dgamma || p.dbeta)
     launch({"group_norm_parameters", blocks_for(in.channels, 1), kThreads}, stream,
            group_parameters_kernel, p);
+}
+
+void group_norm_bwd_v1(const GroupNormBwdParams& p, Stream stream) {
+  const GroupNormInput& in = p.in;
+  launch({"group_norm_sums", chunk_grid(in.channels, in.pixels, in.samples), kThreads,
+          shared_bytes<PairStorage>()},
+         stream, group_sums_kernel, p);
+  group_norm_bwd_join(p, stream);
   if (p.dx0.data || p.dx1.data)
     launch({"group_norm_dx", blocks_for(in.samples * in.pixels * in.channels), kThreads}, stream,
            group_dx_kernel, p);

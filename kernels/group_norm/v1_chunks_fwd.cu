@@ -12,30 +12,13 @@
 // delta     the first row. One block per (n, group) would fill 32 of 132 SMs at batch 1; here a
 //           256x256 image has 256 chunks
 // limits    no f64; apply reads its six parameters anew for every element (from the cache)
+#include "kernels/group_norm/moments.cuh"
 #include "kernels/group_norm/v1_chunks.cuh"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
 
 namespace {
-
-struct Moments {
-  float count, mean, m2;
-};
-
-// Chan, Golub & LeVeque (1979).
-__device__ __forceinline__ Moments merge(const Moments& a, const Moments& b) {
-  if (b.count == 0.0f) return a;
-  if (a.count == 0.0f) return b;
-  const float count = a.count + b.count, d = b.mean - a.mean, share = b.count / count;
-  return {count, a.mean + d * share, a.m2 + b.m2 + d * d * a.count * share};
-}
-
-// How many of a chunk's pixels row r of a block sees.
-__device__ __forceinline__ float seen(std::int64_t begin, std::int64_t end, int row) {
-  const std::int64_t n = end - begin - row;
-  return n > 0 ? static_cast<float>((n + kRows - 1) / kRows) : 0.0f;
-}
 
 // Moments of a chunk: p.x(row, channel) is the element. `skip` channels are ready.
 template <class Element>
@@ -53,7 +36,7 @@ __device__ __forceinline__ void chunk_moments(PairStorage& s, std::int64_t chann
       squares = fmaf(d, d, squares);
     }
   }
-  const float count = seen(at.begin, at.end, at.row);
+  const float count = seen_pixels(at.end - at.begin, at.row, kRows);
   const float mean = count > 0.0f ? sum / count : 0.0f;
   s.first[at.row * kColumns + at.column] = shift + mean;
   s.second[at.row * kColumns + at.column] = squares - sum * mean;
@@ -61,8 +44,8 @@ __device__ __forceinline__ void chunk_moments(PairStorage& s, std::int64_t chann
   if (at.row > 0 || !mine) return;
   Moments all{count, s.first[at.column], s.second[at.column]};
   for (int row = 1; row < kRows; ++row)
-    all = merge(all, {seen(at.begin, at.end, row), s.first[row * kColumns + at.column],
-                      s.second[row * kColumns + at.column]});
+    all = merge(all, {seen_pixels(at.end - at.begin, row, kRows),
+                      s.first[row * kColumns + at.column], s.second[row * kColumns + at.column]});
   float* to = partial + partial_at(channels, at.sample, blockIdx.y, gridDim.y, at.channel);
   to[0] = all.mean;
   to[1] = all.m2;
@@ -70,15 +53,15 @@ __device__ __forceinline__ void chunk_moments(PairStorage& s, std::int64_t chann
 
 // The chunks of one sample and channel together, in order.
 __device__ __forceinline__ Moments join_chunks(const float* partial, std::int64_t channels,
-                                               std::int64_t pixels, std::int64_t n,
-                                               std::int64_t c) {
-  const std::int64_t chunks = (pixels + kChunkPixels - 1) / kChunkPixels;
+                                               std::int64_t pixels, std::int64_t chunk_pixels,
+                                               std::int64_t n, std::int64_t c) {
+  const std::int64_t chunks = (pixels + chunk_pixels - 1) / chunk_pixels;
   Moments all{0.0f, 0.0f, 0.0f};
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const std::int64_t left = pixels - chunk * kChunkPixels;
+    const std::int64_t left = pixels - chunk * chunk_pixels;
     const float* part = partial + partial_at(channels, n, chunk, chunks, c);
     all = merge(all,
-                {static_cast<float>(left < kChunkPixels ? left : kChunkPixels), part[0], part[1]});
+                {static_cast<float>(left < chunk_pixels ? left : chunk_pixels), part[0], part[1]});
   }
   return all;
 }
@@ -107,7 +90,7 @@ __global__ void __launch_bounds__(32)
       const std::int64_t row = c < in.c0 ? n * in.c0 + c : n * (in.channels - in.c0) + c - in.c0;
       m = {0.0f, load(ready, row, 0), load(ready, row, 1)};
     } else {
-      m = join_chunks(p.partial, in.channels, in.pixels, n, c);
+      m = join_chunks(p.partial, in.channels, in.pixels, in.chunk_pixels, n, c);
     }
     float* own = p.moments + 2 * (n * in.channels + c);
     own[0] = m.mean;
@@ -169,7 +152,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     channel_join_kernel(const MomentsParams __grid_constant__ p) {
   for (std::int64_t i = first_element(); i < p.samples * p.x.cols; i += next_element()) {
     const std::int64_t n = i / p.x.cols, c = i - n * p.x.cols;
-    const Moments all = join_chunks(p.partial, p.x.cols, p.pixels, n, c);
+    const Moments all = join_chunks(p.partial, p.x.cols, p.pixels, kChunkPixels, n, c);
     p.moments[2 * i] = all.mean;
     p.moments[2 * i + 1] = all.m2;
   }
@@ -181,14 +164,18 @@ std::int64_t group_norm_chunks(std::int64_t pixels) {
   return (pixels + kChunkPixels - 1) / kChunkPixels;
 }
 
+void group_norm_join(const GroupNormFwdParams& p, Stream stream) {
+  launch({"group_norm_join", static_cast<unsigned>(p.in.samples * p.in.groups), 32}, stream,
+         group_join_kernel, p);
+}
+
 void group_norm_fwd_v1(const GroupNormFwdParams& p, Stream stream) {
   const GroupNormInput& in = p.in;
   if (!p.stats0.data || (in.x1.data && !p.stats1.data))
     launch({"group_norm_moments", chunk_grid(in.channels, in.pixels, in.samples), kThreads,
             shared_bytes<PairStorage>()},
            stream, group_moments_kernel, p);
-  launch({"group_norm_join", static_cast<unsigned>(in.samples * in.groups), 32}, stream,
-         group_join_kernel, p);
+  group_norm_join(p, stream);
   const std::int64_t outputs = in.samples * (in.pool ? in.pixels / 4 : in.pixels) * in.channels;
   launch({"group_norm_apply", blocks_for(outputs), kThreads}, stream, group_apply_kernel, p);
 }

@@ -23,5 +23,8 @@ void linear_fwd_v2(const LinearFwdParams& params, Stream stream);
 void linear_dgrad_v2(const LinearDgradParams& params, Stream stream);
 void linear_wgrad_v2(const LinearWgradParams& params, Stream stream);
 
+inline constexpr int kWarpRows = 16;  ///< the most rows that v3_warp takes
+void linear_fwd_v3_warp(const LinearFwdParams& params, Stream stream);
+
 }  // namespace TILLER_DEVICE
 }  // namespace tiller

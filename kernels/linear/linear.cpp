@@ -110,8 +110,8 @@ std::string describe(const LinearWgradArgs& args) {
                      to_string(args.dy), args.dbias ? ", dbias" : "");
 }
 
-const Op<LinearFwdArgs> linear_fwd("linear_fwd", linear_fwd_rows);
-const Op<LinearDgradArgs> linear_dgrad("linear_dgrad", linear_dgrad_rows);
+const Op<LinearFwdArgs> linear_fwd("linear_fwd", linear_fwd_rows, linear_fwd_tuned);
+const Op<LinearDgradArgs> linear_dgrad("linear_dgrad", linear_dgrad_rows, linear_dgrad_tuned);
 const Op<LinearWgradArgs> linear_wgrad("linear_wgrad", linear_wgrad_rows);
 
 }  // namespace tiller

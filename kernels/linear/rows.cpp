@@ -73,4 +73,28 @@ std::span<const Row<LinearWgradArgs>> linear_wgrad_rows(DeviceType device) {
   return device_rows<LinearWgradArgs>(device);
 }
 
+MmaSize mma_size(const LinearFwdArgs& args) {
+  return {args.y.rows(), args.y.cols(), args.x.cols(), args.dtype()};
+}
+MmaSize mma_size(const LinearDgradArgs& args) {
+  return {args.dx.rows(), args.dx.cols(), args.dy.cols(), args.dtype()};
+}
+
+namespace {
+
+template <class Args>
+const char* preferred(const Args& args, DeviceType device) {
+  if (device == DeviceType::cpu) return nullptr;
+  return plan_mma(mma_size(args), op_detail::requested_math(args.dtype()));
+}
+
+}  // namespace
+
+const char* linear_fwd_tuned(const LinearFwdArgs& args, DeviceType device) {
+  return preferred(args, device);
+}
+const char* linear_dgrad_tuned(const LinearDgradArgs& args, DeviceType device) {
+  return preferred(args, device);
+}
+
 }  // namespace tiller

@@ -45,6 +45,8 @@ class Plan {
       if (!arena_.measuring()) padded_bias(p_.bias, {}, gemm_.dtype, gemm_.padded_columns(), bias);
       gemm_.bias = bias;
     }
+    if (reads_frozen(p_.w, gemm_.dtype))
+      gemm_.unpacked = arena_.take<float>(threads() * kFreshFloats);
     if (strips()) {
       gemm_.strips = arena_.take<float>(p_.x.numel());
       return;
@@ -58,8 +60,13 @@ class Plan {
   void run() {
     const PackForm form{p_.w.dim(0),   1,          p_.w.dim(1), {{0}}, gemm_.panel_columns(),
                         p_.transposed, gemm_.dtype};
-    const Tensor w = packed(p_.w, form);
-    gemm_.runs.push_back({w.data<float>(), form.panel_stride(), 0, 0, p_.x.cols()});
+    Tensor w;
+    if (reads_frozen(p_.w, gemm_.dtype)) {
+      add_stretches(p_.w, form, *gemm_.kernels, 0, p_.x.cols(), 0, 1, gemm_.fresh);
+    } else {
+      w = packed(p_.w, form);
+      gemm_.runs.push_back({w.data<float>(), form.panel_stride(), 0, 0, p_.x.cols()});
+    }
     if (strips())
       launch("strips", gemm_.all_tiles(), [&](std::int64_t tile) {
         fill_tile_strips(gemm_, tile, static_cast<const float*>(p_.x.raw()), p_.x.row_stride(),

@@ -13,7 +13,9 @@ struct ResampleParams {
   std::int64_t n, h, w, p, q;
 };
 void resample_fwd_v1(const ResampleParams& params, Stream stream);
+void resample_fwd_v2(const ResampleParams& params, Stream stream);
 void resample_bwd_v1(const ResampleParams& params, Stream stream);
+void resample_bwd_v2(const ResampleParams& params, Stream stream);
 
 }  // namespace TILLER_DEVICE
 }  // namespace tiller

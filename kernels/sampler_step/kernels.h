@@ -18,6 +18,9 @@ struct SamplerStepParams {
   std::uint32_t stream;  ///< Philox's, of the step's noise
 };
 void sampler_step_v1(const SamplerStepParams& params, Stream stream);
+void sampler_step_v2(const SamplerStepParams& params, Stream stream);
+/// The state goes on to the next step: behind the kernel, whose threads all read it.
+void sampler_step_advance(const SamplerStepParams& params, Stream stream);
 
 }  // namespace TILLER_DEVICE
 }  // namespace tiller

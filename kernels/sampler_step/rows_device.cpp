@@ -7,6 +7,16 @@ namespace tiller {
 namespace {
 
 bool supports(const SamplerStepArgs& args) { return not_f64(args.x); }
+// RGB pictures by four pixels: twelve values, in vectors of four.
+bool vectors(const SamplerStepArgs& args) {
+  const auto dense = [](const Tensor& t) {
+    return !t || (t.dtype() == DType::f32 && t.dense() && starts_aligned(t));
+  };
+  return args.x.cols() == 3 && args.x.rows() % 4 == 0 && args.x.dim(0) > 0 &&
+         args.x.rows() / args.x.dim(0) % 4 == 0 && dense(args.x) && dense(args.model) &&
+         dense(args.gradient) && dense(args.noise) && dense(args.y) && dense(args.x_start);
+}
+template <void (*kLaunch)(const SamplerStepParams&, Stream)>
 void run_step(const SamplerStepArgs& args, void*, Stream stream) {
   SamplerStepParams p{};
   p.x = view_of(args.x);
@@ -26,15 +36,17 @@ void run_step(const SamplerStepArgs& args, void*, Stream stream) {
   p.ddim = args.ddim;
   p.clip = args.clip;
   p.stream = static_cast<std::uint32_t>(RandomStream::step_noise);
-  sampler_step_v1(p, stream);
+  kLaunch(p, stream);
 }
 
 }  // namespace
 
 template <>
 std::span<const Row<SamplerStepArgs>> rows_on<SamplerStepArgs, kDeviceType>() {
-  static const Row<SamplerStepArgs> rows[] = {
-      {"v1_quads", kDeviceType, Math::f32, RowKind::fast, supports, nullptr, run_step}};
+  static const Row<SamplerStepArgs> rows[] = {{"v1_quads", kDeviceType, Math::f32, RowKind::fast,
+                                               supports, nullptr, run_step<sampler_step_v1>},
+                                              {"v2_pixels", kDeviceType, Math::f32, RowKind::fast,
+                                               vectors, nullptr, run_step<sampler_step_v2>}};
   return rows;
 }
 

@@ -43,10 +43,11 @@ Block::Block(const LaunchSpec& spec)
     : spec_(&spec),
       order_(current_order()),
       random_(order_.seed),
-      shadow_(spec.shared_bytes),
+      shadow_(spec.shared_bytes, static_cast<unsigned>(spec.block.count())),
       threads_(static_cast<std::size_t>(spec.block.count())),
       live_lanes_((threads_.size() + kWarp - 1) / kWarp),
       warp_gates_(live_lanes_.size()),
+      products_(live_lanes_.size()),
       ready_(threads_.size()) {
   for (unsigned i = 0; i < threads_.size(); ++i) {
     Thread& thread = threads_[i];
@@ -93,6 +94,9 @@ void Block::run_grid(const LaunchSpec& spec, void (*body)(const void*), const vo
 void Block::run(Dim3 index) {
   blockIdx = index;
   shadow_.begin_block();
+  mbarriers_.clear();
+  tma_.clear();
+  products_.assign(products_.size(), {});
   live_ = static_cast<unsigned>(threads_.size());
   ready_head_ = ready_count_ = 0;
   for (unsigned& lanes : live_lanes_) lanes = 0;
@@ -105,6 +109,26 @@ void Block::run(Dim3 index) {
   dispatch();  // comes back when all have returned, none can go on, or one has failed
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   if (live_ > 0) report_deadlock();
+  finish_engines();
+}
+
+void Block::finish_engines() {
+  if (!tma_.idle())
+    fault(tma_.oldest(), "the block ended while this TMA copy was in flight: nobody waited for it");
+  mbarriers_.check_done();
+  for (const WarpProducts& products : products_)
+    if (products.issued > 0) return check_warpgroups();
+}
+
+// At random, or as late as can be.
+void Block::run_engine() {
+  const bool random = order_.kind == Order::Kind::random;
+  while (!tma_.idle() && (ready_count_ == 0 || (random && random_.below(8) == 0))) {
+    const auto count = static_cast<std::uint32_t>(tma_.count());
+    std::size_t pick = order_.kind == Order::Kind::ascending ? 0 : count - 1;
+    if (random) pick = random_.below(count);
+    tma_.complete(*this, pick);
+  }
 }
 
 void Block::push_ready(Thread& thread) {
@@ -114,6 +138,7 @@ void Block::push_ready(Thread& thread) {
 }
 
 Thread* Block::pop_ready() {
+  if (!tma_.idle()) run_engine();
   if (ready_count_ == 0) return nullptr;
   Thread*& head = ready_[ready_head_];
   if (order_.kind == Order::Kind::random && ready_count_ > 1)
@@ -170,6 +195,10 @@ void Block::leave_current() {
     me.copies = {};
     if (!empty) fault(where, "the thread returned while this cp.async of its was in flight");
   }
+  if (!products_[me.warp].idle())
+    fault(products_[me.warp].last,
+          "the thread returned while this wgmma of its warp was in flight: wgmma_wait<0>() is "
+          "missing");
   if (overflowed(me.fiber)) fault({}, "the thread used more stack than a fiber has");
   live_lanes_[me.warp] &= ~(1u << me.lane);
   --live_;
@@ -307,10 +336,11 @@ void Block::report_deadlock() const {
     }
     text += fmt::format("{}threads {} wait in {}", text.empty() ? "" : "; ", list, place.first);
   }
-  fail(ErrorKind::failed,
-       fmt::format("simt: deadlock: {}; {} have returned; kernel {}, block ({},{},{}) (order: {})",
-                   text, returned, spec_->kernel, blockIdx.x, blockIdx.y, blockIdx.z,
-                   to_string(order_)));
+  fail(
+      ErrorKind::failed,
+      fmt::format("simt: deadlock: {}; {} have returned{}; kernel {}, block ({},{},{}) (order: {})",
+                  text, returned, mbarriers_.describe(), spec_->kernel, blockIdx.x, blockIdx.y,
+                  blockIdx.z, to_string(order_)));
 }
 
 }  // namespace tiller::executor

@@ -12,7 +12,10 @@
 
 #include "kernels/simt/async_copy.h"
 #include "kernels/simt/fiber.h"
+#include "kernels/simt/mbarrier.h"
 #include "kernels/simt/shadow.h"
+#include "kernels/simt/tma.h"
+#include "kernels/simt/wgmma.h"
 #include "kernels/simt/where.h"
 #include "runtime/simt_order.h"
 
@@ -91,7 +94,14 @@ class Block {
   /// Waits for `needed` threads (0: all) at a barrier.
   void meet_block(int barrier, unsigned needed, const char* what, Where where);
 
+  /// The running thread waits until someone wakes it.
+  void sleep(const char* what, Where where) { wait(what, where); }
+  void wake(Thread& thread) { push_ready(thread); }
+
   Shadow& shadow() { return shadow_; }
+  Mbarriers& mbarriers() { return mbarriers_; }
+  Tma& tma() { return tma_; }
+  WarpProducts& products(unsigned warp) { return products_[warp]; }
   Thread& lane_of(unsigned warp, unsigned lane) { return threads_[warp * kWarp + lane]; }
   unsigned live_lanes(unsigned warp) const { return live_lanes_[warp]; }
   const LaunchSpec& spec() const { return *spec_; }
@@ -105,16 +115,18 @@ class Block {
   void run(Dim3 index);
   void dispatch();
   void wait(const char* what, Where where);
-  void wake(Thread& thread);
   void finish_warp(WarpGate& gate, unsigned warp);
   void finish_block(BlockGate& gate);
   void leave_current();
+  void finish_engines();
   [[noreturn]] void report_deadlock() const;
   static void thread_main();
 
   // Threads that may run. In a fixed order it is a queue, else each pop draws one.
   void push_ready(Thread& thread);
   Thread* pop_ready();
+  // Lets copies of the TMA engine arrive.
+  void run_engine();
 
   static inline thread_local Block* running_ = nullptr;
 
@@ -128,7 +140,10 @@ class Block {
   std::vector<unsigned> live_lanes_;               // by warp
   std::vector<std::vector<WarpGate>> warp_gates_;  // by warp; more than one only for partial masks
   std::array<BlockGate, kBarriers> barriers_;
-  std::vector<Thread*> ready_;  // a ring
+  Mbarriers mbarriers_;
+  Tma tma_;
+  std::vector<WarpProducts> products_;  // by warp
+  std::vector<Thread*> ready_;          // a ring
   unsigned ready_head_ = 0, ready_count_ = 0;
   unsigned live_ = 0;
   Thread* current_ = nullptr;

@@ -12,6 +12,7 @@
 #include "kernels/simt/matrix.h"
 #include "kernels/simt/warp.h"
 #include "runtime/half.h"
+#include "runtime/simt_graph.h"
 #include "runtime/trace.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's own names.
@@ -113,6 +114,23 @@ void store_vec(Array<T, Size>& array, At at, const Vec<T, N>& value) {
                     static_cast<long long>(at.i), N);
   executor::Block::running()->shadow().write(to, sizeof(Vec<T, N>),
                                              executor::Block::thread().linear, at.where);
+  *reinterpret_cast<Vec<T, N>*>(to) = value;
+}
+
+/// N neighbouring elements of global memory as one access. A right kernel has looked at the address
+/// in its row's supports().
+template <int N, class T>
+Vec<T, N> load_vec(const T* from, executor::Where w = executor::Where::here()) {
+  if (reinterpret_cast<std::uintptr_t>(from) % sizeof(Vec<T, N>) != 0)
+    executor::fault(w, "load_vec: %p is not a multiple of %zu bytes",
+                    static_cast<const void*>(from), sizeof(Vec<T, N>));
+  return *reinterpret_cast<const Vec<T, N>*>(from);
+}
+template <class T, int N>
+void store_vec(T* to, const Vec<T, N>& value, executor::Where w = executor::Where::here()) {
+  if (reinterpret_cast<std::uintptr_t>(to) % sizeof(Vec<T, N>) != 0)
+    executor::fault(w, "store_vec: %p is not a multiple of %zu bytes", static_cast<void*>(to),
+                    sizeof(Vec<T, N>));
   *reinterpret_cast<Vec<T, N>*>(to) = value;
 }
 
@@ -219,6 +237,11 @@ inline void mma(float, float (&d)[4], const std::uint32_t (&a)[4], const std::ui
                 executor::Where w = executor::Where::here()) {
   executor::mma(executor::MatrixType::tf32, d, a, b, w);
 }
+/// Two f32 rounded to T side by side, `low` in the lower half: a register of a fragment.
+template <class T>
+std::uint32_t pack2(T, float low, float high) {
+  return T(low).bits | static_cast<std::uint32_t>(T(high).bits) << 16;
+}
 /// cvt.rna.tf32.f32: to the nearest tf32, halves away from zero.
 inline std::uint32_t to_tf32(std::uint32_t bits) {
   if ((bits & 0x7F800000u) == 0x7F800000u) return bits;
@@ -242,6 +265,9 @@ void cp_async_wait() {
 
 // --- arithmetic
 
+/// e^x and 1 / x within a few ulp, an instruction or two on the hardware (ex2.approx, rcp.approx).
+inline float exp_approx(float x) { return std::exp(x); }
+inline float rcp_approx(float x) { return 1.0f / x; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
 // --- launching
@@ -266,6 +292,8 @@ template <class Parameters>
 void launch(const LaunchConfig& config, Stream, void (*kernel)(const Parameters&),
             const Parameters& parameters) {
   if (config.grid.count() == 0) return;
+  if (simt_capturing())  // then it runs when its graph does
+    return simt_record([=] { launch(config, Stream{}, kernel, parameters); });
   const executor::LaunchSpec spec{config.kernel, config.grid, config.block, config.shared};
   executor::check_launch(spec);
   struct Call {

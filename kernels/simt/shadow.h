@@ -12,9 +12,13 @@
 
 namespace tiller::executor {
 
+/// For each thread of the block, and behind them for each mbarrier's copies: until when the owner
+/// of this clock knows what they did.
+using Clock = std::vector<std::uint32_t>;
+
 class Shadow {
  public:
-  explicit Shadow(std::size_t shared_bytes);
+  Shadow(std::size_t shared_bytes, unsigned threads);
 
   std::byte* memory() const { return memory_.get(); }
   std::size_t bytes() const { return bytes_; }
@@ -35,7 +39,29 @@ class Shadow {
   /// It is done, as seen by the thread that issued it.
   void end_copy(const void* p, std::size_t n, unsigned thread, Where where);
 
-  void sync_block() { full_sync_ = ++clock_; }
+  // TMA and wgmma, the engines that work beside the threads. A TMA copy is a write of its mbarrier:
+  // only who has waited for that may read it.
+
+  /// A TMA copy was issued: as a write by `thread`, and the bytes are not there yet.
+  void begin_engine_copy(const void* p, std::size_t n, std::size_t barrier, unsigned thread,
+                         Where where);
+  /// It is done, for those who will wait for the barrier.
+  void end_engine_copy(const void* p, std::size_t n, std::size_t barrier, Where where);
+  /// wgmma reads: as a read, and what threads wrote must have passed their fence_proxy_async().
+  void read_by_engine(const void* p, std::size_t n, unsigned thread, Where where);
+  void fence_proxy(unsigned thread) { proxy_fence_[thread] = ++clock_; }
+
+  // mbarriers pass knowledge on from those who arrive to those who wait. Once a block has one, every
+  // thread's knowledge is kept as a vector clock.
+
+  void track();
+  /// Thread arrives: the barrier knows what it knows, and what it did.
+  void release(Clock& to, unsigned thread);
+  void acquire(const Clock& from, unsigned thread);
+  /// A copy of this barrier is done.
+  void engine_done(Clock& to, std::size_t barrier);
+
+  void sync_block();
   /// Some warps met at a named barrier.
   void sync_warps(const std::vector<unsigned>& warps);
   void sync_lanes(unsigned warp, unsigned mask);
@@ -45,6 +71,7 @@ class Shadow {
   static constexpr std::uint16_t kNobody = 0xFFFF;    // else a thread below 1024
   static constexpr std::uint16_t kWarpmates = 0x400;  // + warp: several threads of that warp
   static constexpr std::uint16_t kMany = 0x800;       // threads of several warps
+  static constexpr std::uint16_t kEngine = 0x1000;    // + mbarrier: a TMA copy
   struct Cell {
     std::uint32_t written = 0, read = 0;  // when; before begin_ means not in this block
     std::uint16_t writer = kNobody, reader = kNobody;
@@ -59,8 +86,13 @@ class Shadow {
   }
   // Whether what `other` did at `time` is visible to `thread` now.
   bool ordered(unsigned thread, std::uint16_t other, std::uint32_t time) const {
-    return full_sync_ > time || ordered_in_part(thread, other, time);
+    return (full_sync_ > time && other < kEngine) || ordered_in_part(thread, other, time);
   }
+  bool ordered_by_clock(unsigned thread, std::uint16_t other, std::uint32_t time) const;
+  bool readers_are_done(const Cell& cell, unsigned thread) const;
+  // Until when `thread` knows what entry `other` of a clock did.
+  std::uint32_t known(unsigned thread, unsigned other) const;
+  void merge_lanes(const std::vector<unsigned>& threads);
   bool ordered_in_part(unsigned thread, std::uint16_t other, std::uint32_t time) const;
   void check_against_writer(const Cell& cell, const void* p, unsigned thread, Where where,
                             const char* verb) const;
@@ -72,13 +104,20 @@ class Shadow {
   struct Free {
     void operator()(std::byte* p) const;
   };
+  static constexpr unsigned kMostBarriers = 64;
+
   std::size_t bytes_;
+  unsigned threads_;
   std::unique_ptr<std::byte, Free> memory_;
   std::unique_ptr<Cell[]> cells_;
   std::uint32_t clock_ = 1, begin_ = 1, full_sync_ = 0;
   std::array<std::array<std::uint32_t, 32>, 32> warp_sync_{};  // of two warps at a named barrier
   std::array<std::uint32_t, 32> lanes_sync_{};                 // of a whole warp at __syncwarp
   std::vector<std::unique_ptr<LaneTimes>> pair_sync_;          // of two lanes, for partial masks
+  bool tracking_ = false;
+  std::vector<Clock> clocks_;               // by thread; empty: nothing beside the above
+  std::vector<std::uint32_t> warp_reads_;   // [cell][warp]: the last read, while tracking
+  std::vector<std::uint32_t> proxy_fence_;  // by thread
 };
 
 }  // namespace tiller::executor

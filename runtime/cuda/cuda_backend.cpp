@@ -1,9 +1,9 @@
-// Memory of a GPU. Blocks come from the device's stream-ordered pool (cudaMallocAsync), which keeps
-// what is freed and hands it out again in stream order; within the capture of a graph an allocation
-// becomes a node of it. The CUDA runtime is linked statically and finds the driver when it is first
-// used, so the program starts without one.
+// A GPU: memory from a caching allocator in stream order (runtime/stream_cache.h over cudaMalloc),
+// copies through page-locked memory, streams, and captured graphs. The CUDA runtime is linked
+// statically and finds the driver when it is first used, so the program starts without one.
 #include <cuda_runtime.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -11,87 +11,66 @@
 #include <mutex>
 
 #include "runtime/accelerators.h"
+#include "runtime/cuda/errors.h"
+#include "runtime/cuda/graph.h"
+#include "runtime/cuda/source.h"
+#include "runtime/cuda/staging.h"
 #include "runtime/error.h"
 
 namespace tiller {
 
 namespace {
 
-void check(cudaError_t status, const char* what) {
-  TILLER_CHECK(status == cudaSuccess, "cuda: {}: {}", what, cudaGetErrorString(status));
-}
+using cuda::check;
 
 cudaStream_t stream_of(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int index) : index_(index) {
-    check(cudaSetDevice(index_), "cudaSetDevice");
-    check(cudaDeviceGetDefaultMemPool(&pool_, index_), "cudaDeviceGetDefaultMemPool");
-    std::uint64_t keep = UINT64_MAX;  // what is freed stays ours until release_cached()
-    check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep),
-          "cudaMemPoolSetAttribute");
+  explicit CudaBackend(int index) : index_(index), cache_(source_, fmt::format("cuda:{}", index)) {
+    use();
   }
 
   void* allocate(std::size_t bytes, Stream stream) override {
     if (bytes == 0) return nullptr;
     use();
-    void* data = nullptr;
-    const cudaError_t status = cudaMallocAsync(&data, bytes, stream_of(stream));
-    if (status == cudaErrorMemoryAllocation) {
-      cudaGetLastError();  // it is reported here
-      fail(ErrorKind::out_of_memory,
-           fmt::format(
-               "cuda:{}: cannot allocate {:.2f} GiB ({:.2f} GiB in use); use a smaller batch "
-               "or smaller pictures",
-               index_, static_cast<double>(bytes) / (1 << 30),
-               static_cast<double>(live_) / (1 << 30)));
-    }
-    check(status, "cudaMallocAsync");
-    live_ += bytes;
-    ++allocations_;
-    std::size_t peak = peak_;
-    while (live_ > peak && !peak_.compare_exchange_weak(peak, live_)) {
-    }
-    return data;
+    return cache_.allocate(bytes, stream.handle);
   }
-
-  void deallocate(void* data, std::size_t bytes, Stream stream) noexcept override {
+  void deallocate(void* data, std::size_t, Stream) noexcept override {
     if (!data) return;
     cudaSetDevice(index_);
-    cudaFreeAsync(data, stream_of(stream));  // at exit the driver may be gone: nothing to do then
-    live_ -= bytes;
+    cache_.deallocate(data);
   }
 
   void copy_from_host(void* to, const void* from, std::size_t bytes, Stream stream) override {
-    copy_bytes(to, from, bytes, cudaMemcpyHostToDevice, stream);
+    waits("a copy from the host", stream);
+    staging_.to_device(to, from, bytes, stream_of(stream));
   }
   void copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream) override {
-    copy_bytes(to, from, bytes, cudaMemcpyDeviceToHost, stream);
+    waits("a copy to the host", stream);
+    staging_.to_host(to, from, bytes, stream_of(stream));
   }
   void copy(void* to, const void* from, std::size_t bytes, Stream stream) override {
-    copy_bytes(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
+    use();
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(stream)),
+          "cudaMemcpyAsync");
   }
   void fill(void* to, int byte, std::size_t bytes, Stream stream) override {
     use();
     check(cudaMemsetAsync(to, byte, bytes, stream_of(stream)), "cudaMemsetAsync");
   }
   void synchronize(Stream stream) override {
-    use();
+    waits("waiting for the device", stream);
     check(cudaStreamSynchronize(stream_of(stream)), "cudaStreamSynchronize");
+    cuda::note_all_well();
   }
 
-  MemoryStats memory() const override {
-    std::uint64_t reserved = 0;
-    cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &reserved);
-    const std::size_t live = live_;
-    return {live, peak_, reserved > live ? reserved - live : 0, allocations_};
-  }
-  void reset_peak() override { peak_ = live_.load(); }
+  MemoryStats memory() const override { return cache_.memory(); }
+  void reset_peak() override { cache_.reset_peak(); }
   void release_cached() override {
     use();
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    check(cudaMemPoolTrimTo(pool_, 0), "cudaMemPoolTrimTo");
+    cache_.release_cached();
   }
 
   std::string describe() const override {
@@ -102,18 +81,76 @@ class CudaBackend final : public Backend {
                        static_cast<double>(properties.totalGlobalMem) / (1 << 30));
   }
 
+  void* side_stream(int index) override {
+    const std::lock_guard lock(mutex_);
+    cudaStream_t& stream = side_streams_.at(static_cast<std::size_t>(index));
+    if (!stream) {
+      use();
+      check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+    }
+    return stream;
+  }
+
+  void order(Stream earlier, Stream later) override {
+    if (earlier.handle == later.handle) return;
+    use();
+    const StreamCache::Pool pool = cache_.capture_of(earlier.handle);
+    if (pool != 0 && cache_.capture_of(later.handle) == 0) cache_.join_capture(pool, later.handle);
+    cudaEvent_t event = nullptr;
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+    const cudaError_t recorded = cudaEventRecord(event, stream_of(earlier));
+    const cudaError_t waits = cudaStreamWaitEvent(stream_of(later), event, 0);
+    cudaEventDestroy(event);  // the driver keeps it until it is reached
+    check(recorded, "cudaEventRecord");
+    check(waits, "cudaStreamWaitEvent");
+  }
+
+  bool captures() const override { return true; }
+  void begin_capture(Stream stream) override {
+    use();
+    cache_.begin_capture(stream.handle);
+    // Of this thread alone: a loader's thread may copy meanwhile.
+    const cudaError_t status =
+        cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal);
+    if (status != cudaSuccess) abandon_capture(stream);
+    check(status, "cudaStreamBeginCapture");
+  }
+  std::unique_ptr<Graph> end_capture(Stream stream) override {
+    use();
+    cudaGraph_t graph = nullptr;
+    const cudaError_t status = cudaStreamEndCapture(stream_of(stream), &graph);
+    const StreamCache::Pool pool = cache_.capture_of(stream.handle);
+    cache_.end_capture(pool);
+    check(status, "cudaStreamEndCapture");
+    return std::make_unique<cuda::CapturedGraph>(graph, cache_, pool);
+  }
+  void abandon_capture(Stream stream) noexcept override {
+    cudaGraph_t graph = nullptr;
+    cudaStreamEndCapture(stream_of(stream), &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();  // what went wrong is reported by whoever gave up
+    const StreamCache::Pool pool = cache_.capture_of(stream.handle);
+    cache_.end_capture(pool);
+    cache_.drop_pool(pool);
+  }
+  std::uint64_t host_waits() const override { return host_waits_; }
+
  private:
   void use() const { check(cudaSetDevice(index_), "cudaSetDevice"); }
-  void copy_bytes(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
-                  Stream stream) {
+  void waits(const char* what, Stream stream) {
+    TILLER_CHECK(cache_.capture_of(stream.handle) == 0,
+                 "cuda:{}: {} within a captured step: a replay could not repeat it", index_, what);
     use();
-    check(cudaMemcpyAsync(to, from, bytes, kind, stream_of(stream)), "cudaMemcpyAsync");
+    ++host_waits_;
   }
 
   int index_;
-  cudaMemPool_t pool_ = nullptr;
-  std::atomic<std::size_t> live_{0}, peak_{0};
-  std::atomic<std::uint64_t> allocations_{0};
+  cuda::Source source_;
+  StreamCache cache_;
+  cuda::Staging staging_;
+  std::mutex mutex_;
+  std::array<cudaStream_t, 2> side_streams_{};
+  std::atomic<std::uint64_t> host_waits_{0};
 };
 
 Backend& make(int index) {
@@ -125,9 +162,9 @@ Backend& make(int index) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess)
-    fail(ErrorKind::usage,
-         fmt::format("this machine has no usable GPU ({}); use --device cpu, or simt to run the "
-                     "CUDA kernels without one",
+    fail(ErrorKind::failed,
+         fmt::format("this machine has no usable GPU or no driver for it ({}); use --device cpu, "
+                     "or simt to run the CUDA kernels without one",
                      cudaGetErrorString(status)));
   if (index >= count)
     fail(ErrorKind::usage,

@@ -155,6 +155,11 @@ Tensor Checkpoint::read(const FileTensor& tensor) const {
   return read_view(impl_->file, impl_->bytes[storage], impl_->swapped, tensor);
 }
 
+void Checkpoint::forget(const FileTensor& tensor) const {
+  if (impl_->file)
+    impl_->file->forget(impl_->bytes[static_cast<std::size_t>(tensor.storage)].bytes);
+}
+
 Tensor Checkpoint::read(std::string_view name) const {
   if (const FileTensor* tensor = find(name)) return read(*tensor);
   TILLER_CHECK_FILE(impl_->content == FileContent::weights,

@@ -74,6 +74,9 @@ class Checkpoint {
   /// copy) when the file holds them dense and aligned. Throws Error(checkpoint).
   Tensor read(const FileTensor& tensor) const;
   Tensor read(std::string_view name) const;  ///< throws Error(checkpoint) naming the nearest match
+  /// Lets the pages of a tensor leave this program's memory, for instance once it was copied. Reading
+  /// it again is no mistake.
+  void forget(const FileTensor& tensor) const;
 
  private:
   struct Impl;

@@ -54,6 +54,15 @@ std::shared_ptr<const MappedFile> MappedFile::copy(ByteSpan bytes, const std::st
   return file;
 }
 
+void MappedFile::forget(ByteSpan part) const {
+  if (!mapped_) return;  // memory of our own would be lost
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const auto first = static_cast<std::size_t>(part.data() - data_);
+  const std::size_t begin = (first + page - 1) / page * page;
+  const std::size_t end = (first + part.size()) / page * page;
+  if (begin < end) madvise(data_ + begin, end - begin, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (mapped_) {
     munmap(data_, size_);

@@ -31,6 +31,9 @@ class MappedFile {
   const std::string& path() const { return path_; }
   /// Starts at a multiple of 64 bytes.
   ByteSpan bytes() const { return {data_, size_}; }
+  /// Lets the whole pages within `part` leave this program's memory. They come again, from the
+  /// system's cache of the file, when they are touched.
+  void forget(ByteSpan part) const;
 
  private:
   MappedFile() = default;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "runtime/files/byte_reader.h"
+#include "runtime/files/crc32.h"
 
 namespace tiller {
 
@@ -172,7 +173,7 @@ std::vector<ZipMember> read_zip_directory(ByteSpan file, const std::string& path
 }
 
 void check_crc(ByteSpan bytes, std::uint32_t crc, std::string_view what, const std::string& path) {
-  const auto found = static_cast<std::uint32_t>(crc32_z(0, bytes.data(), bytes.size()));
+  const std::uint32_t found = crc32_of(bytes);
   TILLER_CHECK_FILE(
       found == crc,
       "{}: {} is damaged: its checksum is {:08x}, the archive says {:08x}. Fetch the file "

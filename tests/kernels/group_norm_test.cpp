@@ -17,6 +17,7 @@ struct Case {
   bool slices = false;
   bool wide_emb = false;  // emb in f32 beside a half x
   double offset = 0;
+  bool aligned = false;  // slices that begin at multiples of 16 bytes
 
   std::int64_t channels() const { return x[-1]; }
   Shape source(int i) const { return x.with(-1, i ? c1 : channels() - c1); }
@@ -29,7 +30,10 @@ void PrintTo(const Case& c, std::ostream* out) {
        << " ready=" << c.ready << (c.slices ? " slices" : "") << " offset=" << c.offset;
 }
 
-Tensor maybe_slice(const Case& c, const Tensor& t) { return c.slices ? as_slice(t) : t; }
+Tensor maybe_slice(const Case& c, const Tensor& t) {
+  if (!c.slices) return t;
+  return c.aligned ? as_slice(t, 8, 16) : as_slice(t);
+}
 
 // The mean and the sum of squared deviations of every sample and channel, in f64.
 Tensor moments_of(const Tensor& x, DType dtype) {
@@ -145,7 +149,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{{2, 4, 6, 37}, 14, 1, true, true, false, 0, true},
                     Case{{2, 4, 4, 96}, 31, 32, true, true, true, 0, true},
                     Case{{2, 4, 4, 64}, 0, 32, true, true, false, 0, false, true},
-                    Case{{1, 40, 40, 32}, 0, 32, true, true}, Case{{5, 2, 2, 10}, 0, 5}));
+                    Case{{1, 40, 40, 32}, 0, 32, true, true}, Case{{5, 2, 2, 10}, 0, 5},
+                    Case{{2, 4, 6, 96}, 40, 32, true, true, true, 0, true, false, 0, true},
+                    Case{{2, 5, 3, 96}, 40, 32, true, true, false, 2, true, true, 3, true},
+                    Case{{1, 2, 2, 2112}, 0, 32, true, true}));  // more vectors than threads
 
 // PyTorch's f32 holds a mean of 1e4 to 5e-4 of a unit deviation; E[x^2] - E[x]^2 would lose the
 // variance.

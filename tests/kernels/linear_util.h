@@ -72,6 +72,7 @@ inline std::vector<LinearCase> linear_cases() {
       {"deep", {9}, 700, 10},
       {"classes", {3}, 40, 1000},
       {"many_rows", {300}, 20, 17},
+      {"batch", {16}, 40, 70, true, false, true},
       {"slices", {2, 9}, 32, 24, true, true, false, true},
       {"slices_silu", {7}, 32, 24, true, true, true, true},
       {"vector", {}, 12, 20},

@@ -65,6 +65,18 @@ void training_step(const Network& network, const Inputs& in) {
     EXPECT_EQ(gradients.of(p.value).shape(), p.value.shape()) << p.key;
 }
 
+/// A run on meta pretends to choose rows of another device.
+class TargetGuard {
+ public:
+  explicit TargetGuard(DeviceType type) : before_(meta_target()) { set_meta_target(type); }
+  ~TargetGuard() { set_meta_target(before_); }
+  TargetGuard(const TargetGuard&) = delete;
+  TargetGuard& operator=(const TargetGuard&) = delete;
+
+ private:
+  DeviceType before_;
+};
+
 /// Adds up what runs.
 class Meter final : public TraceSink {
  public:
@@ -77,6 +89,13 @@ class Meter final : public TraceSink {
                     ? ""
                     : fmt::format("{}:{} {} in {}", op, event.row, event.shape, event.module));
     slow.erase("");
+    // Tensor cores or nothing, for halves: the rows before v3_mma are there to be studied.
+    const std::string row = event.row, shape = event.shape;
+    const bool product = op.starts_with("conv2d") || op.starts_with("linear");
+    if (product && shape.find("f16[") != std::string::npos && !row.starts_with("v3_mma") &&
+        !row.starts_with("v4_split_k"))
+      plain_halves.insert(fmt::format("{}:{} {} in {}", op, row, shape, event.module));
+    if (row.starts_with("v4_split_k")) ++split_sums;
   }
   /// Flops of the matrix products: what people count as a network's multiply-adds, times two.
   double product_flops() const {
@@ -89,18 +108,18 @@ class Meter final : public TraceSink {
   int ops = 0;
   Cost cost;
   std::map<std::string, double> products;
-  std::set<std::string> slow;  ///< calls that landed on a reference, study or peer row
+  std::set<std::string> slow;          ///< calls that landed on a reference, study or peer row
+  std::set<std::string> plain_halves;  ///< products of halves that are none of a tensor core
+  int split_sums = 0;
 
  private:
   static RowKind kind_of(const std::string& op, const std::string& row) {
-    static const auto kinds = [] {
-      std::map<std::pair<std::string, std::string>, RowKind> table;
-      for (const OpBase* base : all_ops())
+    for (const OpBase* base : all_ops())
+      if (op == base->name)
         for (const RowInfo& info : base->row_table(meta_target()))
-          table[{base->name, info.name}] = info.kind;
-      return table;
-    }();
-    return kinds.at({op, row});
+          if (row == info.name) return info.kind;
+    ADD_FAILURE() << "no row " << op << ":" << row << " on " << name(meta_target());
+    return RowKind::reference;
   }
 };
 
@@ -137,6 +156,39 @@ TEST(Published, TheWalkNoticesASlowRow) {
   const ForceRows force("attention_fwd:reference");
   const Meter meter = measure([&] { step(network, inputs_of(model, 1)); });
   EXPECT_FALSE(meter.slow.empty());
+}
+
+// The same walk for a GPU: every product of halves is a tensor core's, and none lands on the
+// naive or tiled rows.
+TEST(Published, EveryHalfProductIsATensorCores) {
+  if (!available({DeviceType::simt, 0})) GTEST_SKIP() << "this build has no simt";
+  const TargetGuard target(DeviceType::simt);
+  for (const KnownModel& model : published())
+    for (const DType torso : {DType::f16, DType::bf16}) {
+      SCOPED_TRACE(fmt::format("{} {}", model.name, name(torso)));
+      const Network network = planned(model, torso);
+      for (const std::int64_t n : {1, 16}) {
+        const Meter meter = measure([&] { step(network, inputs_of(model, n)); });
+        EXPECT_EQ(meter.plain_halves, std::set<std::string>());
+        // Small maps of a single picture share their sums among blocks.
+        if (n == 1) {
+          EXPECT_GT(meter.split_sums, 20);
+        }
+      }
+      const Meter training = measure([&] { training_step(network, inputs_of(model, 2)); });
+      EXPECT_EQ(training.plain_halves, std::set<std::string>());
+    }
+}
+
+// The walk sees what it looks for.
+TEST(Published, TheWalkNoticesAHalfThatIsNoTensorCores) {
+  if (!available({DeviceType::simt, 0})) GTEST_SKIP() << "this build has no simt";
+  const TargetGuard target(DeviceType::simt);
+  const KnownModel model = published().front();
+  const Network network = planned(model, DType::f16);
+  const ForceRows force("conv2d_fwd:v2_tiled");
+  const Meter meter = measure([&] { step(network, inputs_of(model, 1)); });
+  EXPECT_GT(meter.plain_halves.size(), 20u);
 }
 
 // What a step at batch 1 costs with an f16 torso: for UNets one forward, for classifiers forward and

@@ -91,7 +91,7 @@ TEST(Style, CudaHeadersStayInDeviceFiles) {
     const bool device = source.path.ends_with(".cu") || source.path.ends_with(".cuh") ||
                         source.path.rfind("runtime/cuda/", 0) == 0 ||
                         source.path.rfind("kernels/cuda/", 0) == 0 ||
-                        source.path.find("_cudnn") != std::string::npos;
+                        source.path.rfind("kernels/cudnn/", 0) == 0;
     if (device) continue;
     for (const std::string& line : source.lines) {
       const std::string header = included(line, '<', '>');

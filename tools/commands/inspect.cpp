@@ -68,7 +68,7 @@ struct TensorTotals {
 
 Json report_network(const Checkpoint& checkpoint, const Flags& flags) {
   const Inference inference = infer(checkpoint, given_network_flags(flags));
-  const Network planned = plan_network(inference);
+  const Network planned = plan_frozen_network(inference);
   Json json;
   json["kind"] = name(inference.kind);
   json["published"] = inference.published;

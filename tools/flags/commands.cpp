@@ -45,7 +45,7 @@ const Names kDiffusion = {
     "predict_xstart", "rescale_timesteps", "rescale_learned_sigmas", "sigma_small"};
 const Names kSampling = {"clip_denoised", "num_samples", "batch_size", "use_ddim", "eta",
                          "classes",       "first_index", "rng",        "noise",    "save",
-                         "preview_every", "seed",        "out"};
+                         "preview_every", "seed",        "out",        "no_graph"};
 const Names kTraining = {"data_dir",
                          "schedule_sampler",
                          "lr",
@@ -68,6 +68,7 @@ const Names kTraining = {"data_dir",
                          "openai_files",
                          "dry_run"};
 const Names kRun = {"device", "threads", "kernel"};
+const Names kInference = {"weights", "device", "threads", "kernel"};
 
 Names operator+(Names a, const Names& b) {
   a.insert(a.end(), b.begin(), b.end());
@@ -85,13 +86,13 @@ std::vector<CommandSpec> make_specs() {
       {.name = "sample",  // classifier_sample.py and image_sample.py
        .summary = "Draw pictures from a diffusion network, guided by a classifier or not.",
        .flags = Names{"model_path", "image_size"} + kUNet + Names{"classifier_path"} + kClassifier +
-                kDiffusion + kSampling + Names{"classifier_scale"} + kRun,
+                kDiffusion + kSampling + Names{"classifier_scale"} + kInference,
        // Enough to look at; the scripts' 10000 are for computing an FID.
        .fallbacks = {{"batch_size", "16"}, {"num_samples", "16"}, {"out", "out"}}},
       {.name = "upsample",  // super_res_sample.py
        .summary = "Enlarge pictures with a super-resolution network.",
        .flags = Names{"model_path"} + kSuperResolution + kUNet + kDiffusion + kSampling +
-                Names{"base_samples"} + kRun,
+                Names{"base_samples"} + kInference,
        .fallbacks = {{"batch_size", "16"}, {"num_samples", "-1"}, {"out", "out"}}},
       {.name = "train",  // image_train.py and super_res_train.py
        .summary = "Train a diffusion network, or a super-resolution network (--large_size).",
@@ -114,7 +115,7 @@ std::vector<CommandSpec> make_specs() {
        .flags =
            Names{"model_path", "image_size"} + kUNet + kDiffusion +
            Names{"data_dir", "clip_denoised", "num_samples", "batch_size", "noise", "seed", "out"} +
-           kRun,
+           kInference,
        .fallbacks = {{"num_samples", "1000"}, {"out", "nll.npz"}}},
       {.name = "demo",
        .summary = "Show a classifier steering a network that knows no classes.",
@@ -141,7 +142,7 @@ std::vector<CommandSpec> make_specs() {
        .summary = "Compare a network's output with what PyTorch computed.",
        .flags =
            Names{"model_path", "classifier_path", "reference", "activations", "tolerance", "json"} +
-           any_network() + kRun},
+           any_network() + kInference},
       {.name = "inspect",
        .summary = "Show what a checkpoint, an npz file or one of our pictures holds.",
        .arguments = {{"FILE", "the file to look into"}},
@@ -163,7 +164,7 @@ std::vector<CommandSpec> make_specs() {
        .arguments = {{"AFTER", "with --compare: the later profile", false}},
        .flags = Names{"published", "model_path", "classifier_path", "batch_size", "repeat", "steps",
                       "by", "depth", "top", "json", "csv", "trace", "out", "compare", "seed"} +
-                any_network() + kRun,
+                any_network() + kInference,
        .wraps = true},
       {.name = "plot",
        .summary = "Draw the curves of training runs as SVG or PNG.",

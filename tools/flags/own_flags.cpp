@@ -31,6 +31,19 @@ constexpr auto kOwn = std::to_array<FlagSpec>({
     {.name = "kernel",
      .group = run,
      .help = "force rows of kernels: conv2d_fwd:v1_naive,linear_fwd:reference"},
+    {.name = "no_graph",
+     .type = boolean,
+     .fallback = "False",
+     .group = run,
+     .help =
+         "on cuda and simt, launch every kernel of every step instead of replaying one captured "
+         "step"},
+    {.name = "weights",
+     .fallback = "f32",
+     .group = run,
+     .help = "how the CPU keeps weights: f32, in the mapped file, or bf16, rounded to half the "
+             "memory (what a file holds in half precision stays as it is); the arithmetic is f32",
+     .choices = "f32|bf16"},
     {.name = "seed",
      .type = integer,
      .fallback = "0",

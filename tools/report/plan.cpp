@@ -8,6 +8,7 @@
 
 #include "autograd/ops.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/gemm/fresh.h"
 #include "kernels/linear/linear.h"
 #include "nn/optimizer.h"
 #include "runtime/backend.h"
@@ -24,15 +25,17 @@ class Summer final : public TraceSink {
     ++plan_.operations;
     if (event.operation == &conv2d_fwd) {
       const auto& args = *static_cast<const Conv2dFwdArgs*>(event.args);
-      add_convolution(args.w, args.geometry, event);
-      if (args.skip_w) add_form(args.skip_w, 1, event);
+      add_convolution(args.w, args.geometry, args.dtype(), event);
+      if (args.skip_w) add_form(args.skip_w, 1, args.dtype(), event);
     } else if (event.operation == &conv2d_dgrad) {
       const auto& args = *static_cast<const Conv2dDgradArgs*>(event.args);
-      add_convolution(args.w, args.geometry, event);
+      add_convolution(args.w, args.geometry, args.dtype(), event);
     } else if (event.operation == &linear_fwd) {
-      add_form(static_cast<const LinearFwdArgs*>(event.args)->w, 1, event);
+      const auto& args = *static_cast<const LinearFwdArgs*>(event.args);
+      add_form(args.w, 1, args.dtype(), event);
     } else if (event.operation == &linear_dgrad) {
-      add_form(static_cast<const LinearDgradArgs*>(event.args)->w, 1, event);
+      const auto& args = *static_cast<const LinearDgradArgs*>(event.args);
+      add_form(args.w, 1, args.dtype(), event);
     }
   }
   PassPlan plan() const {
@@ -44,17 +47,20 @@ class Summer final : public TraceSink {
  private:
   // A Winograd row keeps 6x6 numbers for 3x3 weights; behind an up-sampling, a direct one keeps four
   // phases of 2x2 taps.
-  void add_convolution(const Tensor& w, const ConvGeometry& geometry, const OpEvent& event) {
+  void add_convolution(const Tensor& w, const ConvGeometry& geometry, DType dtype,
+                       const OpEvent& event) {
     const auto taps = static_cast<double>(w.dim(1) * w.dim(2));
     double factor = 1;
     if (std::string_view(event.row).find("winograd") != std::string_view::npos)
       factor = 36 / taps;
     else if (geometry.up2x)
       factor = 16 / taps;
-    add_form(w, factor, event);
+    add_form(w, factor, dtype, event);
   }
-  // Counted once however often the weight is used in that way; always f32.
-  void add_form(const Tensor& w, double factor, const OpEvent& event) {
+  // Counted once however often the weight is used in that way; always f32. A frozen weight is
+  // read where it lies.
+  void add_form(const Tensor& w, double factor, DType dtype, const OpEvent& event) {
+    if (reads_frozen(w, dtype)) return;
     forms_[{w.storage().get(), std::string(event.op) + event.row}] =
         static_cast<std::size_t>(4 * factor * static_cast<double>(w.numel()));
   }

@@ -35,17 +35,30 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
+namespace {
+// Bytes of the weights: bf16 ones are two bytes an element, vectors always four.
+std::size_t weight_bytes(const Network& network, std::optional<FrozenWeights> weights) {
+  if (weights != FrozenWeights::bf16) return network.parameters().bytes();
+  std::size_t bytes = 0;
+  for (const Parameter& p : network.parameters().all())
+    bytes += p.value.storage()->frozen() ? p.value.bytes() / 2 : p.value.bytes();
+  return bytes;
+}
+}  // namespace
+
 MemoryPlan plan_memory(const Inference& unet, const Inference* classifier, std::int64_t batch,
-                       std::int64_t steps, const Shape& picture) {
+                       std::int64_t steps, const Shape& picture,
+                       std::optional<FrozenWeights> weights) {
+  const auto plan_of = weights ? plan_frozen_network : plan_network;
   MemoryPlan plan;
-  const Network network = plan_network(unet);
-  plan.weights = network.parameters().bytes();
+  const Network network = plan_of(unet);
+  plan.weights = weight_bytes(network, weights);
   const PassPlan forward = plan_forward(network, batch, picture[0], picture[1]);
   plan.packed = forward.packed_bytes;
   plan.activations = forward.peak_bytes;
   if (classifier) {
-    const Network guide = plan_network(*classifier);
-    plan.weights += guide.parameters().bytes();
+    const Network guide = plan_of(*classifier);
+    plan.weights += weight_bytes(guide, weights);
     const PassPlan gradient = plan_gradient(guide, batch);
     plan.packed += gradient.packed_bytes;
     plan.activations = std::max(plan.activations, gradient.peak_bytes);
@@ -61,9 +74,10 @@ std::size_t machine_memory() {
 }
 
 std::int64_t fitting_batch(const Inference& unet, const Inference* classifier, std::int64_t batch,
-                           std::int64_t steps, const Shape& picture) {
+                           std::int64_t steps, const Shape& picture,
+                           std::optional<FrozenWeights> weights) {
   const std::size_t room = machine_memory() / 10 * 8;
-  while (batch > 1 && plan_memory(unet, classifier, batch, steps, picture).total() > room)
+  while (batch > 1 && plan_memory(unet, classifier, batch, steps, picture, weights).total() > room)
     batch /= 2;
   return batch;
 }
@@ -99,10 +113,12 @@ void announce_device(Device device) {
 }
 
 void announce_memory(const MemoryPlan& plan, std::int64_t batch) {
-  announce("memory", fmt::format("{}: weights {}, in the kernels' order {} more, activations {} at "
-                                 "batches of {}",
-                                 in_mebibytes(plan.total()), in_mebibytes(plan.weights),
-                                 in_mebibytes(plan.packed), in_mebibytes(plan.activations), batch));
+  const std::string packed =
+      plan.packed > 0 ? fmt::format(", in the kernels' order {} more", in_mebibytes(plan.packed))
+                      : std::string();
+  announce("memory", fmt::format("{}: weights {}{}, activations {} at batches of {}",
+                                 in_mebibytes(plan.total()), in_mebibytes(plan.weights), packed,
+                                 in_mebibytes(plan.activations), batch));
   if (plan.total() > machine_memory())
     warn(fmt::format("this machine has {}; a smaller --batch_size needs less",
                      in_mebibytes(machine_memory())));
@@ -124,7 +140,7 @@ std::map<std::string, std::string> configuration_text(
 std::string command_line(const Flags& flags, const std::map<std::string, std::string>& replaced) {
   std::map<std::string, std::string> all = flags.given_texts(flags.command().flags);
   for (const char* elsewhere :
-       {"out", "save", "preview_every", "device", "threads", "kernel", "batch_size"})
+       {"out", "save", "preview_every", "device", "threads", "kernel", "batch_size", "no_graph"})
     if (!replaced.contains(elsewhere)) all.erase(elsewhere);
   for (const auto& [flag, value] : replaced) all[flag] = value;
   std::string line = fmt::format("tiller {}", flags.command().name);

@@ -11,17 +11,20 @@ namespace tiller {
 
 /// What a run will hold in memory, by running its networks on meta.
 struct MemoryPlan {
-  std::size_t weights = 0;      ///< of both networks, in f32
+  std::size_t weights = 0;      ///< of both networks, as they are kept
   std::size_t packed = 0;       ///< the kernels' own forms of them
   std::size_t activations = 0;  ///< most at once, at the batch size, with all steps' embeddings
   std::size_t total() const { return weights + packed + activations; }
 };
+/// `weights`: as --weights says on the CPU; none: f32 on the device, which may change.
 MemoryPlan plan_memory(const Inference& unet, const Inference* classifier, std::int64_t batch,
-                       std::int64_t steps, const Shape& picture);
+                       std::int64_t steps, const Shape& picture,
+                       std::optional<FrozenWeights> weights = std::nullopt);
 
 /// The largest halving of `batch` whose plan fits into this machine's memory, at least 1.
 std::int64_t fitting_batch(const Inference& unet, const Inference* classifier, std::int64_t batch,
-                           std::int64_t steps, const Shape& picture);
+                           std::int64_t steps, const Shape& picture,
+                           std::optional<FrozenWeights> weights = std::nullopt);
 
 /// Bytes of memory in this machine.
 std::size_t machine_memory();

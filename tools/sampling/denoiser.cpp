@@ -86,10 +86,17 @@ Denoiser::Denoiser(const UNet& unet, const Classifier* classifier, double scale,
     : unet_(unet), classifier_(classifier), scale_(scale), diffusion_(diffusion) {}
 
 void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res) {
+  const bool again = n == n_;
   n_ = n;
   step_ = diffusion_.steps() - 1;
-  labels_ = labels ? labels.to(device()) : labels;
-  low_res_ = low_res ? low_res.to(device()) : low_res;
+  if (!again) {
+    state_ = unet_sum_ = classifier_sum_ = Tensor();
+  } else if (unet_sum_) {
+    unet_sum_.fill_zero();
+    classifier_sum_.fill_zero();
+  }
+  put(labels_, labels ? labels.to(device()) : labels);
+  put(low_res_, low_res ? low_res.to(device()) : low_res);
   // They depend on no picture: one product over all steps instead of a thin one at each.
   const NoGrad no_recording;
   const bool conditional = unet_.config().num_classes > 0;
@@ -102,10 +109,40 @@ void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res
     y.insert(y.end(), classes.begin(), classes.end());
   }
   const std::int64_t rows = diffusion_.steps() * n;
-  embeddings_ = unet_
-                    .embed(Tensor::from(t, {rows}, device()),
-                           conditional ? Tensor::from(y, {rows}, device()) : Tensor())
-                    .value();
+  put(embeddings_, unet_
+                       .embed(Tensor::from(t, {rows}, device()),
+                              conditional ? Tensor::from(y, {rows}, device()) : Tensor())
+                       .value());
+}
+
+void Denoiser::put(Tensor& into, const Tensor& value) {
+  if (into && value && into.shape() == value.shape())
+    into.copy_from(value);
+  else
+    into = value;
+}
+
+void Denoiser::follow(const Tensor& state, bool on_device) {
+  state_ = state;
+  if (!on_device) return;
+  unet_sum_ = Tensor::zeros({}, DType::f32, device());
+  classifier_sum_ = Tensor::zeros({}, DType::f32, device());
+}
+
+bool Denoiser::numbers_are_finite() const {
+  return !unet_sum_ || (all_finite(unet_sum_) && all_finite(classifier_sum_));
+}
+
+// 0 times a sum is 0, or NaN if an infinity or a NaN went into it; and what is NaN stays so.
+void Denoiser::watch(const Tensor& x, const Tensor& sum) const {
+  sum.copy_from(add(sum, reduce_sum(x), 1, 0).value());
+}
+
+// [N,E]
+Var Denoiser::embeddings_of_step() const {
+  if (!state_) return embeddings_.slice(step_ * n_, (step_ + 1) * n_);
+  const Tensor table = embeddings_.reshape({diffusion_.steps(), n_ * embeddings_.dim(1)});
+  return reshape(embedding(table, state_.slice(0, 1)), {n_, embeddings_.dim(1)});
 }
 
 Model Denoiser::model() {
@@ -120,9 +157,13 @@ Guide Denoiser::guide() {
 Var Denoiser::predict(const Var& x, const Tensor& timestep) {
   if (on_network) on_network();
   TILLER_CHECK(step_ >= 0, "the denoiser has no step left");
-  const Var emb(embeddings_.slice(step_ * n_, (step_ + 1) * n_));  // [N,E]
+  const Var emb = embeddings_of_step();  // [N,E]
   const Var low_res = low_res_ ? Var(low_res_) : Var();
   const Var out = unet_.forward(x, emb, low_res);
+  if (unet_sum_) {
+    watch(out.value(), unet_sum_);
+    return out;
+  }
   if (!all_finite(out.value())) {
     FirstBadModule first;
     unet_.forward(x, emb, low_res);
@@ -137,6 +178,10 @@ Var Denoiser::predict(const Var& x, const Tensor& timestep) {
 Tensor Denoiser::gradient(const Tensor& x, const Tensor& timestep) const {
   if (on_network) on_network();
   const Tensor grad = classifier_->log_prob_gradient(x, timestep, labels_);
+  if (classifier_sum_) {
+    watch(grad, classifier_sum_);
+    return affine(grad, scale_, 0).value();
+  }
   if (!all_finite(grad)) {
     FirstBadModule first;
     (*classifier_)(x, timestep);

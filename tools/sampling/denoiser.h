@@ -10,7 +10,8 @@
 
 namespace tiller {
 
-/// A batch's networks. Both callables count the sampler's steps, so one serves one batch.
+/// A batch's networks. Both callables count the sampler's steps, or follow its state, so one serves
+/// one batch.
 class Denoiser {
  public:
   /// `classifier` may be null: no guidance. All must outlive the denoiser.
@@ -20,8 +21,16 @@ class Denoiser {
   /// Where the networks are, and their inputs must be.
   Device device() const { return unet_.parameters().all().front().value.device(); }
   /// Starts a batch: labels [N] i64 where the networks take any, low_res [N,h,w,C] for
-  /// super-resolution, both on the host. Makes the embeddings of all steps at once.
+  /// super-resolution, both on the host. Makes the embeddings of all steps at once. A batch of the
+  /// same size as the one before is put where that one was, for a captured step looks there; such a
+  /// step goes on following its sampler's state.
   void start(std::int64_t n, const Tensor& labels, const Tensor& low_res = {});
+  /// Looks up each step's embeddings by a sampler's state, on the device; with `on_device` the
+  /// numbers are watched there, too, and nothing waits for them: ask numbers_are_finite() in the
+  /// end. Until then the denoiser counts the steps and stops at the first that goes wrong.
+  void follow(const Tensor& state, bool on_device);
+  /// Whether all outputs since follow() were finite. Always true where each step was looked at.
+  bool numbers_are_finite() const;
   /// The diffusion network.
   Model model();
   /// scale * d log p(y | x_t) / d x_t, or empty without guidance.
@@ -32,6 +41,9 @@ class Denoiser {
  private:
   Var predict(const Var& x, const Tensor& timestep);
   Tensor gradient(const Tensor& x, const Tensor& timestep) const;
+  Var embeddings_of_step() const;
+  static void put(Tensor& into, const Tensor& value);
+  void watch(const Tensor& x, const Tensor& sum) const;
   const UNet& unet_;
   const Classifier* classifier_;
   double scale_;
@@ -39,7 +51,9 @@ class Denoiser {
   std::int64_t n_ = 0;
   std::int64_t step_ = 0;  // the one that runs, counting down
   Tensor labels_, low_res_;
-  Tensor embeddings_;  // [steps*N,E]: step s of the spaced process starts at row s*N
+  Tensor embeddings_;                 // [steps*N,E]: step s of the spaced process starts at row s*N
+  Tensor state_;                      // [4] i64 of the sampler, or none
+  Tensor unet_sum_, classifier_sum_;  // [] f32: 0, or NaN once an output was not finite
 };
 
 /// Whether every element of a floating tensor is finite.

@@ -26,6 +26,9 @@ class PhiloxDraws final : public Draws {
   NoiseSource noise(std::int64_t first) override {
     return philox_noise(seed_, static_cast<std::uint32_t>(first));
   }
+  std::optional<StepNoise> step_noise(std::int64_t first) const override {
+    return StepNoise{seed_, static_cast<std::uint32_t>(first)};
+  }
 
  private:
   std::uint64_t seed_;

@@ -2,6 +2,7 @@
 // Where a run's random numbers come from: --rng and --noise.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ class Draws {
                                            std::int64_t n) = 0;
   /// The batch's draws, as GaussianDiffusion's samplers ask for them; valid until the next batch.
   virtual NoiseSource noise(std::int64_t first) = 0;
+  /// The key of the steps' noise of samples from `first` on, where it is Philox's.
+  virtual std::optional<StepNoise> step_noise(std::int64_t /*first*/) const { return {}; }
   /// Whether a last batch that is not full is computed in full and cut, because the numbers depend
   /// on the batch's size.
   virtual bool full_batches() const { return false; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <optional>
 
 #include "tools/pictures/pixels.h"
 #include "tools/sampling/denoiser.h"
@@ -19,6 +20,7 @@ class Loop {
         writer_(writer),
         denoiser_(*run.unet->unet, run.classifier ? run.classifier->classifier.get() : nullptr,
                   run.scale, *run.diffusion),
+        replays_(run.sampler.graph && backend(denoiser_.device()).captures()),
         progress_(run.count * run.diffusion->steps(), "picture steps") {
     denoiser_.on_network = [this] {
       if (interrupt_.requested()) fail(ErrorKind::interrupted, "interrupted");
@@ -59,24 +61,63 @@ class Loop {
     }
   }
 
+  // A captured step serves all batches, so the last one is filled up to their size.
+  std::int64_t batch_of(std::int64_t wanted) const {
+    const bool more = run_.count > run_.batch_size;
+    return run_.draws->full_batches() || (replays_ && more) ? run_.batch_size : wanted;
+  }
+
+  // The batch's own entries, then the last of them again.
+  static Tensor filled_up(const Tensor& own, std::int64_t n) {
+    if (!own || own.dim(0) == n) return own;
+    const Tensor all = Tensor::empty(own.shape().with(0, n), own.dtype(), own.device());
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t from = std::min(i, own.dim(0) - 1);
+      all.slice(i, i + 1).copy_from(own.slice(from, from + 1));
+    }
+    return all;
+  }
+
+  // Draws of a batch of n; beyond `own` entries nobody will look.
+  NoiseSource noise_of(std::int64_t first, std::int64_t own) {
+    return [this, own, host = run_.draws->noise(first)](std::int64_t draw, const Shape& shape) {
+      return filled_up(host(draw, shape.with(0, own)), shape[0]).to(denoiser_.device());
+    };
+  }
+
+  Sampler& start(std::int64_t first, std::int64_t own, std::int64_t n,
+                 std::vector<std::int64_t> labels) {
+    if (!labels.empty()) labels.resize(static_cast<std::size_t>(n), labels.back());
+    denoiser_.start(n, labels.empty() ? Tensor() : Tensor::from(labels, {n}),
+                    run_.low_res ? filled_up(run_.low_res(first, own), n) : Tensor());
+    const std::optional<StepNoise> step_noise = run_.draws->step_noise(first);
+    if (sampler_ && replays_ && sampler_->sample().dim(0) == n) {
+      sampler_->restart(noise_of(first, own), step_noise);
+      return *sampler_;
+    }
+    SampleOptions options = run_.sampler;
+    options.step_noise = step_noise;
+    sampler_.reset();  // first its memory, then the next one's
+    sampler_.emplace(*run_.diffusion, denoiser_.model(), denoiser_.guide(), options, batch_shape(n),
+                     noise_of(first, own));
+    if (options.graph) denoiser_.follow(sampler_->state(), replays_);
+    return *sampler_;
+  }
+
   void batch() {
     const std::int64_t first = run_.first_index + writer_.finished();
     const std::int64_t wanted = std::min(run_.batch_size, run_.count - writer_.finished());
-    const std::int64_t n = run_.draws->full_batches() ? run_.batch_size : wanted;
+    const std::int64_t n = batch_of(wanted);
+    const std::int64_t own = run_.draws->full_batches() ? n : wanted;
     const std::vector<std::int64_t> labels =
-        run_.labels ? run_.labels(first, n) : std::vector<std::int64_t>();
-    denoiser_.start(n, labels.empty() ? Tensor() : Tensor::from(labels, {n}),
-                    run_.low_res ? run_.low_res(first, n) : Tensor());
-    const NoiseSource noise = [host = run_.draws->noise(first), device = denoiser_.device()](
-                                  std::int64_t draw, const Shape& shape) {
-      return host(draw, shape).to(device);
-    };
-    Sampler sampler(*run_.diffusion, denoiser_.model(), denoiser_.guide(), run_.sampler,
-                    batch_shape(n), noise);
+        run_.labels ? run_.labels(first, own) : std::vector<std::int64_t>();
+    Sampler& sampler = start(first, own, n, labels);
     const std::int64_t steps = run_.diffusion->steps();
     for (std::int64_t done = 1; !sampler.done(); ++done) {
       const StepOutput out = sampler.next();
-      if (!all_finite(out.sample))
+      if (replays_ && !sampler.done() && interrupt_.requested())
+        fail(ErrorKind::interrupted, "interrupted");
+      if (!replays_ && !all_finite(out.sample))
         fail(ErrorKind::failed,
              fmt::format("NaN or infinity in the sampler's own arithmetic at step {}: do the "
                          "diffusion flags fit the checkpoint?",
@@ -88,6 +129,10 @@ class Loop {
           fmt::format("{} of {} pictures, step {} of {}",
                       writer_.finished() + (done == steps ? wanted : 0), run_.count, done, steps));
     }
+    if (!denoiser_.numbers_are_finite() || (replays_ && !all_finite(sampler.sample())))
+      fail(ErrorKind::failed,
+           "NaN or infinity in what the networks gave; the same command with --no_graph True says "
+           "at which step, in which module, and what the likely cause is");
     writing_ = true;
     writer_.add(to_pixels(sampler.sample()).slice(0, wanted), labels);
     writing_ = false;
@@ -128,6 +173,10 @@ class Loop {
   SampleWriter& writer_;
   InterruptGuard interrupt_;
   Denoiser denoiser_;
+  // Whether steps are replayed: one can then not be looked into, nor should the device wait for
+  // that.
+  const bool replays_;
+  std::optional<Sampler> sampler_;
   Progress progress_;
   bool writing_ = false;  // whether an error comes from a file
 };

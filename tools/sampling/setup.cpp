@@ -12,6 +12,7 @@ SampleOptions sampler_options(const Flags& flags) {
   options.ddim = flags.get<bool>("use_ddim");
   options.eta = flags.get<double>("eta");
   options.clip = flags.get<bool>("clip_denoised");
+  options.graph = !flags.get<bool>("no_graph");
   if (flags.given("eta") && !options.ddim) warn("--eta has no effect without --use_ddim True");
   if (!options.ddim && flags.get<std::string>("timestep_respacing").starts_with("ddim"))
     warn(
@@ -91,6 +92,9 @@ void settle_counts(const Flags& flags, std::int64_t available, SamplingRun& run)
   run.batch_size = flags.get<std::int64_t>("batch_size");
   const Inference* guide = run.classifier ? &run.classifier->inference : nullptr;
   const std::int64_t steps = run.diffusion->steps();
+  std::optional<FrozenWeights> weights;
+  if (run.unet->parameters().all().front().value.device().type == DeviceType::cpu)
+    weights = frozen_weights(flags);
   if (run.draws->full_batches()) {
     if (run.first_index % run.batch_size != 0)
       fail(ErrorKind::usage,
@@ -102,10 +106,11 @@ void settle_counts(const Flags& flags, std::int64_t available, SamplingRun& run)
     run.batch_size = std::min(run.batch_size, run.count);
     if (!flags.given("batch_size"))
       run.batch_size =
-          fitting_batch(run.unet->inference, guide, run.batch_size, steps, run.picture);
+          fitting_batch(run.unet->inference, guide, run.batch_size, steps, run.picture, weights);
   }
-  announce_memory(plan_memory(run.unet->inference, guide, run.batch_size, steps, run.picture),
-                  run.batch_size);
+  announce_memory(
+      plan_memory(run.unet->inference, guide, run.batch_size, steps, run.picture, weights),
+      run.batch_size);
 }
 
 namespace {

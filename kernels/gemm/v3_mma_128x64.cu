@@ -3,6 +3,6 @@
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
-template void mma_product<64>(const MmaParams&, Stream);
+template void mma_product<128, 64>(const MmaParams&, Stream);
 }  // namespace TILLER_DEVICE
 }  // namespace tiller

@@ -1,0 +1,126 @@
+#include "kernels/gemm/mma_rows.h"
+#include "kernels/group_norm/kernels.h"
+
+namespace tiller {
+inline namespace TILLER_DEVICE {
+
+namespace {
+
+int narrow(std::int64_t size) { return static_cast<int>(size); }
+
+bool in_vectors(const Tensor& t) {
+  return !t || (t.aligned(16) && static_cast<std::size_t>(t.cols()) * size_of(t.dtype()) % 16 == 0);
+}
+
+void product(int tile, const MmaParams& p, Stream stream) {
+  switch (tile) {
+    case 0:
+      return mma_product<64, 64>(p, stream);
+    case 1:
+      return mma_product<128, 64>(p, stream);
+    case 2:
+      return mma_product<64, 128>(p, stream);
+    case 3:
+      return mma_product<128, 128>(p, stream);
+    case 4:
+      return mma_product<128, 96>(p, stream);
+    case 5:
+      return mma_product<128, 192>(p, stream);
+    default:
+      return mma_product<128, 256>(p, stream);
+  }
+}
+
+}  // namespace
+
+MmaSources mma_sources(const Tensor& x0, const Tensor& x1, Arena& arena, Stream stream) {
+  if (!x0) return {};
+  const int c0 = narrow(x0.cols()), c = c0 + (x1 ? narrow(x1.cols()) : 0);
+  if (in_vectors(x0) && in_vectors(x1)) return {view_of(x0), view_of(x1), c0, c};
+  const int vector = narrow(16 / static_cast<std::int64_t>(size_of(x0.dtype())));
+  const int padded = (c + vector - 1) / vector * vector;
+  const std::int64_t bytes = x0.rows() * padded * static_cast<std::int64_t>(size_of(x0.dtype()));
+  const View to{arena.take<std::byte>(bytes), x0.rows(), padded, padded, x0.dtype()};
+  if (!arena.measuring()) pad_channels({view_of(x0), view_of(x1), to}, stream);
+  return {to, {}, padded, padded};
+}
+
+Tensor weight_for(const Tensor& w, const WeightRequest& request, Stream stream) {
+  const auto& [dtype, padded, form, stride, phase_r, phase_s] = request;
+  if (form == WeightForm::forward && w.dtype() == dtype && w.aligned(16) && w.cols() == padded)
+    return w;
+  WeightParams p{};
+  p.from = view_of(w);
+  p.k = narrow(w.dim(0));
+  p.r = w.rank() == 4 ? narrow(w.dim(1)) : 1;
+  p.s = w.rank() == 4 ? narrow(w.dim(2)) : 1;
+  p.c = narrow(w.cols());
+  p.padded = padded;
+  p.form = form;
+  p.stride = stride;
+  p.phase_r = phase_r;
+  p.phase_s = phase_s;
+  p.rows = form == WeightForm::up2x ? p.r + 1 : (p.r - phase_r + stride - 1) / stride;
+  p.columns = form == WeightForm::up2x ? p.s + 1 : (p.s - phase_s + stride - 1) / stride;
+  const std::string key = fmt::format("mma_{}_{}_{}_{}_{}_{}", name(dtype), static_cast<int>(form),
+                                      padded, stride, phase_r, phase_s);
+  return derived(w, key.c_str(), [&] {
+    const Tensor to = Tensor::empty(
+        {form == WeightForm::forward ? p.k : p.c, p.rows, p.columns, padded}, dtype, w.device());
+    p.to = view_of(to);
+    weight_form(p, stream);
+    return to;
+  });
+}
+
+void run_product(MmaParams p, const MmaChoice& choice, const Tensor& y, const Tensor& stats,
+                 Arena& arena, Stream stream) {
+  const MmaTile& tile = kMmaTiles[choice.tile];
+  const ConvShape& z = p.z;
+  const std::int64_t m = std::int64_t{z.n} * z.p * z.q;
+  const MmaSize size{m, z.k, std::int64_t{z.r} * z.s * z.c + z.skip_c, p.x0.dtype};
+  p.splits = choice.split ? split_count(tile, size) : 1;
+  const int padded_m = narrow((m + tile.rows - 1) / tile.rows * tile.rows);
+  const int padded_n = (z.k + tile.width - 1) / tile.width * tile.width;
+  if (p.splits > 1) p.partial = arena.take<float>(std::int64_t{p.splits} * padded_m * padded_n);
+  // Moments come with the tiles where no tile has rows of two samples; else they are a second pass.
+  const int block = p.splits > 1 ? kReduceRows : tile.rows;
+  const std::int64_t pixels = std::int64_t{z.p} * z.q;
+  const bool with_tiles = stats && pixels % block == 0, ready = with_tiles && pixels == block;
+  float* moments = nullptr;
+  if (stats && !ready)
+    moments = arena.take<float>(with_tiles ? m / block * z.k * 2
+                                           : stats.numel() * group_norm_chunks(pixels));
+  if (arena.measuring()) return;
+  if (with_tiles) p.moments = ready ? stats.data<float>() : moments;
+  product(choice.tile, p, stream);
+  if (p.splits > 1) split_k_reduce({p, padded_m, padded_n}, stream);
+  if (!stats || ready) return;
+  if (with_tiles)
+    join_moments(
+        {moments, stats.data<float>(), z.n, z.k, narrow(pixels / block), static_cast<float>(block)},
+        stream);
+  else
+    channel_moments_v1({view_of(y), z.n, pixels, moments, stats.data<float>()}, stream);
+}
+
+void run_wgrad_product(MmaWgradParams p, Arena& arena, Stream stream) {
+  const ConvShape& z = p.z;
+  const std::int64_t columns = std::int64_t{z.r} * z.s * z.c;
+  const int tile = wgrad_tile(p.k, columns);
+  const std::int64_t tiles = (p.k + tile - 1) / tile * ((columns + tile - 1) / tile);
+  const WgradSplit split = split_wgrad(std::int64_t{z.n} * z.p * z.q, tiles);
+  p.chunk = narrow(split.chunk);
+  p.splits = narrow(split.splits);
+  p.pitch = (std::int64_t{p.k} * z.r * z.s * p.c + p.k + 1) / 2 * 2;
+  if (p.splits > 1) p.partial = arena.take<float>(p.splits * p.pitch);
+  if (arena.measuring()) return;
+  if (tile == 64)
+    mma_wgrad<64>(p, stream);
+  else
+    mma_wgrad<128>(p, stream);
+  if (p.splits > 1) wgrad_merge(p, stream);
+}
+
+}  // namespace TILLER_DEVICE
+}  // namespace tiller

@@ -1,0 +1,8 @@
+// The weight gradient on tensor cores (kernels/gemm/v3_wgrad.cuh) with tiles of 64 x 64 results.
+#include "kernels/gemm/v3_wgrad.cuh"
+
+namespace tiller {
+inline namespace TILLER_DEVICE {
+template void mma_wgrad<64>(const MmaWgradParams&, Stream);
+}  // namespace TILLER_DEVICE
+}  // namespace tiller

@@ -1,0 +1,36 @@
+#include "kernels/peak/peak.h"
+
+#include <gtest/gtest.h>
+
+#include "runtime/backend.h"
+#include "runtime/error.h"
+
+namespace tiller {
+namespace {
+
+constexpr Device kSimt{DeviceType::simt, 0};
+
+// Two blocks, three rounds: every sum is known, so no round was dropped.
+TEST(Peak, AddsWhatItSaysItAdds) {
+  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  for (const auto& [kind, each] : {std::pair{PeakKind::fma_f32, 1.0f},
+                                   {PeakKind::mma_f16, 4 * 16.0f},
+                                   {PeakKind::mma_bf16, 4 * 16.0f},
+                                   {PeakKind::mma_tf32, 4 * 8.0f}}) {
+    const Tensor sink = Tensor::empty({2 * kPeakThreads}, DType::f32, kSimt);
+    run_peak(kind, 3, sink, current_stream(kSimt));
+    for (const float sum : sink.to_vector<float>())
+      ASSERT_EQ(sum, 3 * kPeakChains * each) << name(kind);
+    // A multiply-add raised a sum by at most one.
+    double raised = 0;
+    for (const float sum : sink.to_vector<float>()) raised += sum;
+    EXPECT_EQ(peak_flops(kind, 2, 3), 2 * raised) << name(kind);
+  }
+}
+
+TEST(Peak, TheCpuHasAnother) {
+  EXPECT_THROW(run_peak(PeakKind::fma_f32, 1, Tensor::empty({kPeakThreads}), Stream{kCpu}), Error);
+}
+
+}  // namespace
+}  // namespace tiller

@@ -30,11 +30,10 @@ install(FILES ${CMAKE_BINARY_DIR}/tiller-config.cmake
               ${CMAKE_BINARY_DIR}/tiller-config-version.cmake
         DESTINATION ${package_folder} COMPONENT library)
 
-set(programs tiller)
-if(TARGET tiller_bench)
-  list(APPEND programs tiller_bench)
+install(TARGETS tiller RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+if(TARGET tiller_bench)  # where it was built: a build of the program alone can be installed, too
+  install(TARGETS tiller_bench RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program OPTIONAL)
 endif()
-install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
 # The demo's networks, where `tiller demo` and `tiller quality` look for them.
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/tools/demo_models
         DESTINATION ${CMAKE_INSTALL_DATADIR}/tiller COMPONENT program OPTIONAL)

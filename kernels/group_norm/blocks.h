@@ -1,8 +1,8 @@
 #pragma once
-// What the CPU rows v1_blocks and v2_blocks_avx512 of group_norm share. Both directions have three launches: every block
-// of pixels makes partial sums per channel; every group merges them in block order, in f64; every
-// block of pixels is written. Blocks depend on the shape alone, so any number of threads gives the
-// same bits.
+// What the CPU rows v1_blocks and v2_blocks_avx512 of group_norm share. Both directions have three
+// launches: every block of pixels makes partial sums per channel; every group merges them in block
+// order, in f64; every block of pixels is written. Blocks depend on the shape alone, so any number of
+// threads gives the same bits.
 #include <algorithm>
 
 #include "kernels/group_norm/loops.h"

@@ -1,5 +1,5 @@
-// group_norm_fwd, rows v1_blocks and v2_blocks_avx512: x is read once for the statistics (twice in a block, the second
-// time from the cache) and once to be normalised.
+// group_norm_fwd, rows v1_blocks and v2_blocks_avx512: x is read once for the statistics (twice in a
+// block, the second time from the cache) and once to be normalised.
 #include <array>
 
 #include "kernels/group_norm/blocks.h"

@@ -220,6 +220,24 @@ TEST(MemoryPlan, CoversWhatTheNetworksHold) {
   EXPECT_EQ(fitting_batch(unet, nullptr, 1, 250, picture), 1);
 }
 
+// Frozen weights are kept once, or rounded to half; nothing beside them.
+TEST(MemoryPlan, OfFrozenWeightsHasNoSecondCopy) {
+  Inference unet;
+  for (const KnownModel& model : known_models())
+    if (std::string(model.name) == "64x64_diffusion") unet.unet = unet_config(model);
+  const Shape picture{64, 64, 3};
+  const MemoryPlan kept = plan_memory(unet, nullptr, 1, 250, picture);
+  const MemoryPlan mapped = plan_memory(unet, nullptr, 1, 250, picture, FrozenWeights::as_stored);
+  const MemoryPlan halved = plan_memory(unet, nullptr, 1, 250, picture, FrozenWeights::bf16);
+  EXPECT_GT(kept.packed, kept.weights);
+  EXPECT_EQ(mapped.packed, 0u);
+  EXPECT_EQ(mapped.weights, kept.weights);
+  EXPECT_EQ(mapped.activations, kept.activations);
+  EXPECT_EQ(halved.packed, 0u);
+  EXPECT_NEAR(static_cast<double>(halved.weights), 0.5 * static_cast<double>(kept.weights),
+              0.002 * static_cast<double>(kept.weights));
+}
+
 // What is printed before a run is what the run then takes.
 TEST(MemoryPlan, IsWhatARunTakes) {
   const int usual = threads();

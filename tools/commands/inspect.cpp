@@ -111,13 +111,12 @@ void print_network(const Json& json) {
                json["gradient"]["gflop"].get<double>(),
                json["gradient"]["operations"].get<std::int64_t>());
   const char* pass = json.contains("gradient") ? "gradient" : "forward";
-  fmt::print(
-      "memory for sampling, N=1: {} (f32 weights, their forms in the kernels' order {}, "
-      "activations "
-      "{})\n",
-      size_text(json["sampling_bytes"].get<double>()),
-      size_text(json[pass]["packed_bytes"].get<double>()),
-      size_text(json[pass]["activation_bytes"].get<double>()));
+  const auto packed = json[pass]["packed_bytes"].get<double>();
+  fmt::print("memory for sampling, N=1: {} (f32 weights{}, activations {})\n",
+             size_text(json["sampling_bytes"].get<double>()),
+             packed > 0 ? ", their forms in the kernels' order " + size_text(packed)
+                        : ", read where the file has them",
+             size_text(json[pass]["activation_bytes"].get<double>()));
 }
 
 Json report_checkpoint(const Checkpoint& checkpoint, const Flags& flags) {

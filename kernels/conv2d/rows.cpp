@@ -133,11 +133,16 @@ MmaSize mma_size(const Conv2dDgradArgs& args) {
 
 namespace {
 
+bool frozen_weight(const Conv2dFwdArgs& args) { return args.w.storage()->frozen(); }
+bool frozen_weight(const Conv2dDgradArgs& args) { return args.w.storage()->frozen(); }
+bool frozen_weight(const Conv2dWgradArgs&) { return false; }
+
+// A weight that changes keeps its transformed form until it does; a frozen one keeps nothing.
 template <class Args>
 const char* cpu_row(const Args& args) {
   const bool wide = Avx512::available();
   if (!winograd_pays(args)) return wide ? "v2_indirect_avx512" : "v1_indirect";
-  if (winograd_pays_afresh(args)) return wide ? "v6_winograd_fresh_avx512" : "v5_winograd_fresh";
+  if (frozen_weight(args)) return wide ? "v6_winograd_fresh_avx512" : "v5_winograd_fresh";
   return wide ? "v4_winograd_avx512" : "v3_winograd";
 }
 

@@ -424,20 +424,15 @@ bool supported(const Conv2dDgradArgs& args) {
   return three_by_three(args.w, args.geometry) && !args.geometry.up2x && args.geometry.pad <= 2;
 }
 
-// Weights that are transformed afresh are as many bytes as the direct rows read.
-bool pays_afresh(const Tensor& y, const Tensor& w) {
-  constexpr std::int64_t kMap = 16, kChannels = 64;
-  return w.storage()->frozen() && std::min(y.dim(1), y.dim(2)) >= kMap &&
-         std::min(w.dim(0), w.dim(3)) >= kChannels;
-}
-
-// Kept ones are four times as many: they must be few, or meet many pixels.
+// Kept weights are four times as many bytes: they must be few, or meet many pixels. Those that are
+// transformed afresh are as many as the direct rows read.
 bool pays(const Tensor& y, const Tensor& w) {
-  constexpr std::int64_t kLargeMap = 32, kChannels = 64;
+  constexpr std::int64_t kKeptMap = 32, kFreshMap = 16, kChannels = 64;
   constexpr std::int64_t kSmallMap = 4, kFewChannels = 32, kFewWeights = 256 * 256;
   const std::int64_t size = std::min(y.dim(1), y.dim(2));
   const std::int64_t channels = std::min(w.dim(0), w.dim(3));
-  return pays_afresh(y, w) || (size >= kLargeMap && channels >= kChannels) ||
+  const std::int64_t large = w.storage()->frozen() ? kFreshMap : kKeptMap;
+  return (size >= large && channels >= kChannels) ||
          (size >= kSmallMap && channels >= kFewChannels && w.dim(0) * w.dim(3) <= kFewWeights);
 }
 
@@ -445,8 +440,6 @@ bool pays(const Tensor& y, const Tensor& w) {
 
 bool winograd_pays(const Conv2dFwdArgs& args) { return pays(args.y, args.w); }
 bool winograd_pays(const Conv2dDgradArgs& args) { return pays(args.dx0, args.w); }
-bool winograd_pays_afresh(const Conv2dFwdArgs& args) { return pays_afresh(args.y, args.w); }
-bool winograd_pays_afresh(const Conv2dDgradArgs& args) { return pays_afresh(args.dx0, args.w); }
 
 template <class Isa, class Args>
 bool conv2d_winograd_supports(const Args& args) {

@@ -31,10 +31,4 @@ template <class Isa>
 void conv2d_winograd_wgrad_run(const Conv2dWgradArgs& args, void* workspace, Stream stream);
 bool winograd_pays(const Conv2dWgradArgs& args);
 
-/// Whether weights are better transformed afresh than kept: frozen ones, where the channels are
-/// many.
-bool winograd_pays_afresh(const Conv2dFwdArgs& args);
-bool winograd_pays_afresh(const Conv2dDgradArgs& args);
-inline bool winograd_pays_afresh(const Conv2dWgradArgs&) { return false; }
-
 }  // namespace tiller

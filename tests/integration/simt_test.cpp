@@ -121,7 +121,8 @@ double norm_of(const Tensor& t) {
 }
 
 // Where a gradient is rounding alone (a bias before a norm over its own channel) both devices have
-// their own, and Adam makes a whole step of it: `floor` lets those off.
+// their own, and Adam makes a whole step of it: those are let off. Within a tensor (the keys' third
+// of a qkv bias) they move the weights by a few steps of 1e-3 of their norm.
 void expect_same_step(const Step& ours, const Step& theirs, const ParameterList& parameters) {
   EXPECT_LE(relative_error(ours.loss, theirs.loss), 1e-5);
   double largest = 0;
@@ -135,8 +136,8 @@ void expect_same_step(const Step& ours, const Step& theirs, const ParameterList&
     EXPECT_LE(relative_error(ours.gradients[i], theirs.gradients[i]), 1e-4);
     EXPECT_LE(relative_error(ours.m[i], theirs.m[i]), 1e-4);
     EXPECT_LE(relative_error(ours.v[i], theirs.v[i]), 2e-4);
-    EXPECT_LE(relative_error(ours.weights[i], theirs.weights[i]), 1e-3);
-    EXPECT_LE(relative_error(ours.averages[i], theirs.averages[i]), 1e-3);
+    EXPECT_LE(relative_error(ours.weights[i], theirs.weights[i]), 3e-3);
+    EXPECT_LE(relative_error(ours.averages[i], theirs.averages[i]), 3e-3);
   }
   EXPECT_GE(compared, theirs.gradients.size() / 2);
 }

@@ -114,8 +114,8 @@ TEST(Winograd, IsChosenWhereItPays) {
   const Names none{direct, direct, direct}, guidance{winograd, winograd, direct},
       all{winograd, winograd, winograd};
   EXPECT_EQ(chosen(1, 32, 64, 2048), all);
-  EXPECT_EQ(chosen(1, 19, 64, 2048), none);      // too many weights for a small map
-  EXPECT_EQ(chosen(1, 8, 64, 1024), guidance);   // few weights
+  EXPECT_EQ(chosen(1, 19, 64, 2048), none);     // too many weights for a small map
+  EXPECT_EQ(chosen(1, 8, 64, 1024), guidance);  // few weights
   EXPECT_EQ(chosen(1, 3, 64, 64), none);
   EXPECT_EQ(chosen(2, 16, 32, 32), all);  // 32 tiles
   EXPECT_EQ(chosen(1, 16, 32, 32), guidance);

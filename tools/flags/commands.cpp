@@ -121,7 +121,7 @@ std::vector<CommandSpec> make_specs() {
        .summary = "Show a classifier steering a network that knows no classes.",
        .flags = Names{"models", "scales", "train", "train_steps", "minutes", "num_samples",
                       "timestep_respacing", "seed", "out"} +
-                kRun,
+                kInference,
        .fallbacks = {{"num_samples", "30"},
                      {"scales", "0,1,4"},
                      {"timestep_respacing", "ddim25"},
@@ -131,7 +131,7 @@ std::vector<CommandSpec> make_specs() {
        .flags = Names{"model_path", "classifier_path", "judge_path", "data_dir", "labels", "scales",
                       "image_size", "num_samples", "clip_denoised", "use_ddim", "eta", "batch_size",
                       "no_graph", "neighbours", "seed", "out", "report"} +
-                kUNet + kClassifier + kDiffusion + kRun,
+                kUNet + kClassifier + kDiffusion + kInference,
        .fallbacks = {{"num_samples", "2000"},
                      {"scales", "0,0.5,1,2,4,8"},
                      {"timestep_respacing", "ddim25"},

@@ -121,6 +121,7 @@ const std::vector<SplitCase>& split_cases() {
       {{"up", 1, 4, 4, 40, 0, 13, 3, up, true, 2}, 3},
       {{"down", 2, 7, 6, 40, 0, 72, 3, down}, 3},
       {{"one", 1, 3, 5, 512, 0, 16, 1, one}, 4},
+      {{"wide_gradient", 1, 4, 4, 192, 0, 32, 3, same}, 11},
       {{"deep", 1, 4, 4, 256, 0, 16, 3, same, true, 0, 0, 0, true}, 18},
   };
   return cases;
@@ -225,6 +226,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, MmaLinear,
                          testing::Values(LinearCase{"qkv", {2, 37}, 192, 96, true, true},
                                          LinearCase{"projection", {130}, 256, 192},
                                          LinearCase{"classes", {3}, 64, 256, false},
+                                         LinearCase{"split", {40}, 192, 320},
                                          LinearCase{"odd", {70}, 300, 131}),
                          [](const auto& info) { return std::string(info.param.name); });
 

@@ -11,7 +11,7 @@ time goes into data. Prints one JSON object per line and variant: seconds of eac
 process's peak memory.
 
 networks:
-    demo32  the UNet of tools/demo_models (32x32)
+    demo32  a small 32x32 UNet: 32 channels x 1,2,4,4
     adm64   the published 64x64 architecture with 64 channels instead of 192
 """
 import argparse

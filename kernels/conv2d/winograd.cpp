@@ -4,7 +4,6 @@
 
 #include "kernels/conv2d/indirect.h"
 #include "kernels/conv2d/sizes.h"
-#include "kernels/conv2d/winograd_transforms.h"
 #include "kernels/gemm/finish.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/isa.h"
@@ -20,14 +19,6 @@ constexpr std::int64_t kGroupFloats = std::int64_t{3} << 20;  // of transformed 
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
 // Channels whose weights a task of the fresh rows transforms at a time: 300 KiB.
 constexpr std::int64_t kFreshChannels = 64;
-
-template <class Isa>
-const WinogradTransforms& transforms() {
-  if constexpr (std::is_same_v<Isa, Avx512>)
-    return winograd_transforms_avx512();
-  else
-    return winograd_transforms_avx2();
-}
 
 struct Problem {
   std::vector<Tensor> sources;  // [N,H,W,.] concatenated
@@ -255,7 +246,7 @@ class Plan {
         const std::int64_t row = (at.n * height + h / p_.scale) * width + w / p_.scale;
         patch[e] = inside ? x + row * source.row_stride() : zeros_;
       }
-      transforms<Isa>().input(patch, source.cols(), channel, strips);
+      winograd_transforms<Isa>().input(patch, source.cols(), channel, strips);
       channel += source.cols();
     }
     for (; channel < l_.channels; ++channel)  // of the last strip
@@ -301,7 +292,7 @@ class Plan {
     }
     float outputs[kPixels * kMaxPanelColumns];
     for (std::int64_t t = 0; t < count; ++t) {
-      transforms<Isa>().output(c + t * width, kProductFloats, width, outputs);
+      winograd_transforms<Isa>().output(c + t * width, kProductFloats, width, outputs);
       store(place(first + block, t), panel, outputs);
     }
     if (moments_) write_moments(first + block, panel);
@@ -321,7 +312,8 @@ class Plan {
       const std::int64_t used = std::min<std::int64_t>(kStripElements, p_.channels() - first);
       float* const at = to + (first - begin) * width;
       unpack(raw_, panel * width, first, first + used, taps);
-      transforms<Isa>().weight(taps, used * width, p_.transposed, used * width, at, fresh_stride());
+      winograd_transforms<Isa>().weight(taps, used * width, p_.transposed, used * width, at,
+                                        fresh_stride());
       for (std::int64_t e = 0; e < kWinogradProducts; ++e)
         std::fill(at + e * fresh_stride() + used * width,
                   at + e * fresh_stride() + kStripElements * width, 0.0f);

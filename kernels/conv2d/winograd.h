@@ -8,8 +8,19 @@
 // channels at a time, into its own cache: four times the bytes are made where they are used instead
 // of fetched from memory.
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/winograd_transforms.h"
+#include "kernels/gemm/isa.h"
 
 namespace tiller {
+
+/// The transforms of one instruction set.
+template <class Isa>
+const WinogradTransforms& winograd_transforms() {
+  if constexpr (std::is_same_v<Isa, Avx512>)
+    return winograd_transforms_avx512();
+  else
+    return winograd_transforms_avx2();
+}
 
 template <class Isa, class Args>
 bool conv2d_winograd_supports(const Args& args);

@@ -8,7 +8,6 @@
 
 #include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd.h"
-#include "kernels/conv2d/winograd_transforms.h"
 #include "kernels/gemm/arena.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/isa.h"
@@ -25,14 +24,6 @@ constexpr std::int64_t kChunkFloats = std::int64_t{3} << 20;
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
 constexpr std::int64_t kMaxColumns = 32;
 constexpr std::int64_t kBiasRows = 256;  // that are summed by themselves
-
-template <class Isa>
-const WinogradTransforms& transforms() {
-  if constexpr (std::is_same_v<Isa, Avx512>)
-    return winograd_transforms_avx512();
-  else
-    return winograd_transforms_avx2();
-}
 
 // Transformed tiles [36][tiles][channels], with room behind each row and each product: an odd
 // number of cache lines apart, rows do not meet in one set of the cache.
@@ -108,8 +99,8 @@ class Plan {
             z_.source_row(at.n, at.top, at.left, e / kWinogradPatch, e % kWinogradPatch);
         pixels[e] = row < 0 ? zeros_ : x + row * source->row_stride();
       }
-      transforms<Isa>().input(pixels, source->cols(), channel,
-                              {x_.at(0, tile), x_.product, kStripElements});
+      winograd_transforms<Isa>().input(pixels, source->cols(), channel,
+                                       {x_.at(0, tile), x_.product, kStripElements});
       channel += source->cols();
     }
     for (std::int64_t e = 0; e < kWinogradProducts; ++e)  // of the last panel
@@ -120,7 +111,7 @@ class Plan {
       const bool inside = p < z_.p && q < z_.q;
       pixels[e] = inside ? dy + ((at.n * z_.p + p) * z_.q + q) * args_.dy.row_stride() : zeros_;
     }
-    transforms<Isa>().output_gradient(pixels, z_.k, dy_.at(0, tile), dy_.product);
+    winograd_transforms<Isa>().output_gradient(pixels, z_.k, dy_.at(0, tile), dy_.product);
   }
 
   // Adds a chunk's sums to one panel of columns of one product, or begins it.

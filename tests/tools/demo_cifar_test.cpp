@@ -1,4 +1,4 @@
-// The demo with the networks that come with the program: where they are found, the grid, the command.
+// The demo with trained networks beside the program: where they are found, the grid, the command.
 #include <gtest/gtest.h>
 
 #include <filesystem>

@@ -1,5 +1,5 @@
 #pragma once
-// Networks with random weights under the names of those that come with the program.
+// Networks with random weights under the names of the trained ones beside the program.
 #include <nlohmann/json.hpp>
 
 #include "nn/classifier.h"

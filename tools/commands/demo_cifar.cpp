@@ -1,4 +1,4 @@
-// The demo with the networks that come with the program: every class of CIFAR-10 from the same noise,
+// The demo with trained networks that lie beside the program: every class of CIFAR-10 from the same noise,
 // unguided, at two strengths of guidance, and by a network that is told the class.
 #include <algorithm>
 #include <filesystem>

@@ -20,14 +20,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A given file, or the one of this name that comes with the program.
+// A given file, or the one of this name beside the program.
 std::string network_path(const Flags& flags, const std::string& flag, const char* file) {
   if (flags.given(flag)) return flags.get<std::string>(flag);
   const std::string models = demo::find_models();
   if (models.empty())
     fail(ErrorKind::usage,
-         fmt::format("quality needs --{} FILE: the networks that come with the program were not "
-                     "found",
+         fmt::format("quality needs --{} FILE: no trained networks lie beside the program "
+                     "(tools/demo_models)",
                      flag));
   return demo::model_file(models, file);
 }

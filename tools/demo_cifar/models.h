@@ -1,5 +1,5 @@
 #pragma once
-// The networks that come with the program: where they lie, and what they are called.
+// Trained networks beside the program: where they lie, and what they are called.
 #include <string>
 
 namespace tiller::demo {

@@ -71,8 +71,8 @@ constexpr auto kOwn = std::to_array<FlagSpec>({
              "samples of 50 steps are the default"},
     {.name = "models",
      .group = run,
-     .help = "folder of the networks that come with the program; empty: where it was built or "
-             "installed",
+     .help = "folder of trained networks; empty: tools/demo_models where the program was built, or "
+             "share/tiller/demo_models where it was installed",
      .value_name = "FOLDER"},
     {.name = "scales",
      .type = reals,

@@ -121,7 +121,7 @@ void unpack_plain(const RawWeight& w, std::int64_t first, std::int64_t begin, st
   }
 }
 
-constexpr int kNine = 9;
+inline constexpr int kNine = 9;
 
 // Lanes of `more`, which is vector kVector of nine, that belong to every ninth element from kTap on.
 template <int kLanes, int kTap, int kVector, class V, int... J>

@@ -47,6 +47,7 @@ function(tiller_device_rows device)
   elseif(TILLER_HAVE_${upper})
     tiller_cuda_library(${kernels})
     target_link_libraries(tiller_kernels PUBLIC tiller_cuda_kernels CUDA::cudart_static)
+    target_link_libraries(tiller_cuda_kernels INTERFACE tiller_kernels)  # each needs the other
   endif()
 endfunction()
 

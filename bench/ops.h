@@ -53,8 +53,8 @@ inline Tensors tensors(GroupNormFwdArgs& a) {
   return {&a.x0, &a.x1, &a.gamma, &a.beta, &a.emb, &a.stats0, &a.stats1, &a.y, &a.mean_rstd};
 }
 inline Tensors tensors(GroupNormBwdArgs& a) {
-  return {&a.x0, &a.x1,  &a.gamma, &a.beta,   &a.emb,   &a.mean_rstd,
-          &a.dy, &a.dx0, &a.dx1,   &a.dgamma, &a.dbeta, &a.demb};
+  return {&a.x0,   &a.x1,  &a.gamma, &a.beta,   &a.emb,   &a.mean_rstd, &a.dy,
+          &a.add0, &a.dx0, &a.dx1,   &a.dgamma, &a.dbeta, &a.demb};
 }
 inline Tensors tensors(AttentionFwdArgs& a) { return {&a.qkv, &a.o, &a.lse}; }
 inline Tensors tensors(AttentionBwdArgs& a) { return {&a.qkv, &a.o, &a.lse, &a.d_o, &a.dqkv}; }

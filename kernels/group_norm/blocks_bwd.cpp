@@ -91,10 +91,14 @@ void write_block(const Loops<T>& loops, const GroupNormBwdArgs& args, const Grou
         args, source, blocks, n, block,
         [&](std::int64_t row, Rows<const T> x, Rows<const T> dy, std::int64_t rows) {
           const Rows<T> dx = dx_rows<T>(args, source, row);
+          Rows<const T> add{nullptr, 0};
+          if (args.add0 && source.begin == 0)
+            add = {row_of<const T>(args.add0, row), args.add0.row_stride()};
           if (keeps_dz<T>(args))
-            loops.write[false](x, {dx.at, dx.stride}, rows, source.channels, k, 1.0f, dx);
+            loops.write[false](x, {dx.at, dx.stride}, add, rows, source.channels, k, 1.0f, dx);
           else
-            loops.write[args.silu](x, dy, rows, source.channels, k, args.pool ? 0.25f : 1.0f, dx);
+            loops.write[args.silu](x, dy, add, rows, source.channels, k, args.pool ? 0.25f : 1.0f,
+                                   dx);
         });
   }
 }

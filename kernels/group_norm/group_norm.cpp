@@ -126,6 +126,13 @@ void check(const GroupNormBwdArgs& args) {
   const DType wide = accumulate_dtype(args.x0.dtype());
   check_tensor(op, "dy", args.dy, y_shape(args, s), args.x0.dtype(), args.x0);
   if (args.dx0) check_tensor(op, "dx0", args.dx0, args.x0.shape(), args.x0.dtype(), args.x0);
+  TILLER_CHECK(!args.add0 || args.dx0, "{}: add0 {} has no dx0 to be added to, x {}", op,
+               to_string(args.add0), to_string(args.x0));
+  if (args.add0) check_tensor(op, "add0", args.add0, args.x0.shape(), args.x0.dtype(), args.x0);
+  TILLER_CHECK(!args.add0 || args.add0.storage() != args.dx0.storage() ||
+                   args.add0.offset() != args.dx0.offset(),
+               "{}: add0 is dx0 itself, which rows write before they read add0, x {}", op,
+               to_string(args.x0));
   TILLER_CHECK(!args.dx1 || args.x1, "{}: dx1 is asked for without x1, x {}", op,
                to_string(args.x0));
   if (args.dx1) check_tensor(op, "dx1", args.dx1, args.x1.shape(), args.x0.dtype(), args.x0);
@@ -172,9 +179,11 @@ Cost cost(const GroupNormBwdArgs& args) {
       static_cast<double>((args.dx0 ? args.dx0.numel() : 0) + (args.dx1 ? args.dx1.numel() : 0));
   Cost total;
   total.flops = rows * (static_cast<double>(s.pixels) * per_element + per_row) +
-                static_cast<double>(s.samples * s.groups) * 2 + dx * 5;
+                static_cast<double>(s.samples * s.groups) * 2 + dx * 5 +
+                static_cast<double>(args.add0 ? args.add0.numel() : 0);
   total.bytes_read = bytes(args.x0) + bytes(args.x1) + bytes(args.gamma) + bytes(args.mean_rstd) +
-                     bytes(args.dy) + (args.silu || args.demb ? bytes(args.beta) : 0) +
+                     bytes(args.dy) + bytes(args.add0) +
+                     (args.silu || args.demb ? bytes(args.beta) : 0) +
                      bytes(args.emb) * (args.silu ? 1 : 0.5);  // without SiLU only the scales
   total.bytes_written =
       bytes(args.dx0) + bytes(args.dx1) + bytes(args.dgamma) + bytes(args.dbeta) + bytes(args.demb);
@@ -184,7 +193,9 @@ Cost cost(const GroupNormBwdArgs& args) {
 std::string describe(const GroupNormFwdArgs& args) {
   return describe_any(args) + (args.stats0 || args.stats1 ? ", ready statistics" : "");
 }
-std::string describe(const GroupNormBwdArgs& args) { return describe_any(args); }
+std::string describe(const GroupNormBwdArgs& args) {
+  return describe_any(args) + (args.add0 ? ", added" : "");
+}
 
 const Op<GroupNormFwdArgs> group_norm_fwd("group_norm_fwd", fwd_rows);
 const Op<GroupNormBwdArgs> group_norm_bwd("group_norm_bwd", bwd_rows);

@@ -34,6 +34,8 @@ struct GroupNormBwdArgs {
   Tensor emb;            // [N,2C] or none
   Tensor mean_rstd;      // [N,G,2]
   Tensor dy;             // [N,H,W,C], or [N,H/2,W/2,C] with pool
+  Tensor add0;           // [N,H,W,C0] added to dx0 in f32 before its one rounding, not dx0 itself;
+                         // or none
   Tensor dx0;            // [N,H,W,C0] out, or none
   Tensor dx1;            // [N,H,W,C1] out, or none
   Tensor dgamma, dbeta;  // [C] out f32 (f64 with f64), or none

@@ -38,9 +38,10 @@ struct Loops {
   /// dz = dy_scale dy silu'(z); s1[c] += dz, s2[c] += dz xhat. Keeps dz where dz.at is not null.
   void (*sums[2])(Rows<const T> x, Rows<const T> dy, std::int64_t rows, std::int64_t channels,
                   Constants k, float dy_scale, float* s1, float* s2, Rows<T> dz);
-  /// dx, from dy; without silu, dy may be dx: the dz that sums() kept.
-  void (*write[2])(Rows<const T> x, Rows<const T> dy, std::int64_t rows, std::int64_t channels,
-                   Constants k, float dy_scale, Rows<T> dx);
+  /// dx, from dy; without silu, dy may be dx: the dz that sums() kept. Adds `add` where it is not
+  /// null.
+  void (*write[2])(Rows<const T> x, Rows<const T> dy, Rows<const T> add, std::int64_t rows,
+                   std::int64_t channels, Constants k, float dy_scale, Rows<T> dx);
 };
 
 struct AllLoops {

@@ -81,16 +81,26 @@ void sums(Rows<const T> x, Rows<const T> dy, std::int64_t rows, std::int64_t cha
     for_each_row(Keep{false});
 }
 
-template <class V, bool kSilu, class T>
-void write(Rows<const T> x, Rows<const T> dy, std::int64_t rows, std::int64_t channels, Constants k,
-           float dy_scale, Rows<T> dx) {
+template <class V, bool kSilu, bool kAdd, class T>
+void write_rows(Rows<const T> x, Rows<const T> dy, Rows<const T> add, std::int64_t rows,
+                std::int64_t channels, Constants k, float dy_scale, Rows<T> dx) {
   for (std::int64_t i = 0; i < rows; ++i, x.at += x.stride, dy.at += dy.stride, dx.at += dx.stride)
     for_each_vector<V>(channels, [&](auto s) {
       const V xhat = xhat_of<V>(s, x.at, k);
       const V dz = dz_of<V, kSilu>(s, xhat, dy.at, k, V(dy_scale));
-      const V rest = fma(xhat, s.load(k.at + kDxXhat * k.stride), s.load(k.at + kDx0 * k.stride));
+      V rest = fma(xhat, s.load(k.at + kDxXhat * k.stride), s.load(k.at + kDx0 * k.stride));
+      if constexpr (kAdd) rest += s.load(add.at + i * add.stride);
       s.store(fma(dz, s.load(k.at + kDxDz * k.stride), rest), dx.at);
     });
+}
+
+template <class V, bool kSilu, class T>
+void write(Rows<const T> x, Rows<const T> dy, Rows<const T> add, std::int64_t rows,
+           std::int64_t channels, Constants k, float dy_scale, Rows<T> dx) {
+  if (add.at)
+    write_rows<V, kSilu, true>(x, dy, add, rows, channels, k, dy_scale, dx);
+  else
+    write_rows<V, kSilu, false>(x, dy, add, rows, channels, k, dy_scale, dx);
 }
 
 template <class V, class T>

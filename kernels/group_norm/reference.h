@@ -216,8 +216,10 @@ void group_norm_bwd_reference(const GroupNormBwdArgs& args) {
         if (!(c < s.c0 ? args.dx0 : args.dx1)) continue;
         for (std::int64_t p = 0; p < s.pixels; ++p) {
           const auto ip = static_cast<std::size_t>(i * s.pixels + p);
-          at<T>(args.dx0, args.dx1, s.c0, n * s.pixels + p, c) = static_cast<T>(
-              rstd * (k[static_cast<std::size_t>(i)] * dz[ip] - mean1 - xhat[ip] * mean2));
+          A d = rstd * (k[static_cast<std::size_t>(i)] * dz[ip] - mean1 - xhat[ip] * mean2);
+          if (args.add0 && c < s.c0)
+            d += static_cast<A>(row_of<const T>(args.add0, n * s.pixels + p)[c]);
+          at<T>(args.dx0, args.dx1, s.c0, n * s.pixels + p, c) = static_cast<T>(d);
         }
       }
     }

@@ -7,7 +7,7 @@
 // mapping   sums: a block of 32 channels x 8 pixels walks a chunk of 256 pixels. join: a warp per
 //           sample and group adds chunks and channels in order and writes demb. parameters: a
 //           thread per channel walks the samples. apply: a thread per element
-// traffic   x and dy twice, dx once: 5 N pixels C elements
+// traffic   x and dy twice, dx once: 5 N pixels C elements (and the addend's once)
 // roofline  memory; SiLU's exponential is taken twice an element
 // delta     the first row
 // limits    no f64; only x, mean and rstd are kept from the forward, so z is made again
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(32)
   const float count = static_cast<float>(size * in.pixels);
   sum1 = warp_sum(sum1);
   sum2 = warp_sum(sum2);
-  if (threadIdx.x > 0) return;
+  if (threadIdx.x > 0 || !p.means) return;
   p.means[2 * (n * in.groups + g)] = sum1 / count;
   p.means[2 * (n * in.groups + g) + 1] = sum2 / count;
 }
@@ -110,8 +110,9 @@ __global__ void __launch_bounds__(kThreads, 2)
     const float xhat = a.xhat(source_at(in, row, c));
     const float dz = dz_at(p, a, n, row - n * in.pixels, c, xhat);
     const float* means = p.means + 2 * (n * in.groups + c / size);
+    const float add = c < in.c0 && p.add0.data ? load(p.add0, row, c) : 0.0f;
     store(dx, row, c < in.c0 ? c : c - in.c0,
-          a.rstd * (a.gamma * a.scale1 * dz - means[0] - xhat * means[1]));
+          a.rstd * (a.gamma * a.scale1 * dz - means[0] - xhat * means[1]) + add);
   }
 }
 

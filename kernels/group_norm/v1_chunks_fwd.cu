@@ -164,18 +164,14 @@ std::int64_t group_norm_chunks(std::int64_t pixels) {
   return (pixels + kChunkPixels - 1) / kChunkPixels;
 }
 
-void group_norm_join(const GroupNormFwdParams& p, Stream stream) {
-  launch({"group_norm_join", static_cast<unsigned>(p.in.samples * p.in.groups), 32}, stream,
-         group_join_kernel, p);
-}
-
 void group_norm_fwd_v1(const GroupNormFwdParams& p, Stream stream) {
   const GroupNormInput& in = p.in;
   if (!p.stats0.data || (in.x1.data && !p.stats1.data))
     launch({"group_norm_moments", chunk_grid(in.channels, in.pixels, in.samples), kThreads,
             shared_bytes<PairStorage>()},
            stream, group_moments_kernel, p);
-  group_norm_join(p, stream);
+  launch({"group_norm_join", static_cast<unsigned>(in.samples * in.groups), 32}, stream,
+         group_join_kernel, p);
   const std::int64_t outputs = in.samples * (in.pool ? in.pixels / 4 : in.pixels) * in.channels;
   launch({"group_norm_apply", blocks_for(outputs), kThreads}, stream, group_apply_kernel, p);
 }

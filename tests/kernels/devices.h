@@ -62,8 +62,8 @@ inline void move_args(GroupNormFwdArgs& a) {
   move_all({&a.x0, &a.x1, &a.gamma, &a.beta, &a.emb, &a.stats0, &a.stats1, &a.y, &a.mean_rstd});
 }
 inline void move_args(GroupNormBwdArgs& a) {
-  move_all({&a.x0, &a.x1, &a.gamma, &a.beta, &a.emb, &a.mean_rstd, &a.dy, &a.dx0, &a.dx1, &a.dgamma,
-            &a.dbeta, &a.demb});
+  move_all({&a.x0, &a.x1, &a.gamma, &a.beta, &a.emb, &a.mean_rstd, &a.dy, &a.add0, &a.dx0, &a.dx1,
+            &a.dgamma, &a.dbeta, &a.demb});
 }
 inline void move_args(AttentionFwdArgs& a) { move_all({&a.qkv, &a.o, &a.lse}); }
 inline void move_args(AttentionBwdArgs& a) { move_all({&a.qkv, &a.o, &a.lse, &a.d_o, &a.dqkv}); }

@@ -84,7 +84,8 @@ GroupNormFwdArgs forward(const Case& c, DType dtype, DType through) {
   return args;
 }
 
-enum Wanted { kDx0 = 1, kDx1 = 2, kDgamma = 4, kDbeta = 8, kDemb = 16, kAll = 31 };
+// kAll is of outputs; kAdd adds a tensor to dx0.
+enum Wanted { kDx0 = 1, kDx1 = 2, kDgamma = 4, kDbeta = 8, kDemb = 16, kAll = 31, kAdd = 32 };
 
 GroupNormBwdArgs backward(const Case& c, DType dtype, DType through, int wanted = kAll) {
   GroupNormBwdArgs args = common<GroupNormBwdArgs>(c, dtype, through);
@@ -96,6 +97,7 @@ GroupNormBwdArgs backward(const Case& c, DType dtype, DType through, int wanted 
     args.mean_rstd = tensor_of(doubles(f.mean_rstd), f.mean_rstd.shape(), wide);
   }
   args.dy = maybe_slice(c, input(c.y(), dtype, through, 6));
+  if (wanted & kAdd) args.add0 = maybe_slice(c, input(c.source(0), dtype, through, 7));
   if (wanted & kDx0) args.dx0 = maybe_slice(c, output(c.source(0), dtype));
   if (wanted & kDx1 && c.c1) args.dx1 = maybe_slice(c, output(c.source(1), dtype));
   if (wanted & kDgamma) args.dgamma = output({c.channels()}, wide);
@@ -133,26 +135,43 @@ TEST_P(GroupNormTest, BackwardRowsAgreeWithTheReference) {
   expect_rows_agree(group_norm_bwd, make, gradients, 3);
 }
 
+// What guidance asks for: only then a row may leave the sums of single channels out.
+TEST_P(GroupNormTest, InputGradientRowsAgreeWithTheReference) {
+  const auto make = [&](DType dtype, DType through) {
+    return backward(GetParam(), dtype, through, kDx0 | kDx1 | kAdd);
+  };
+  expect_rows_agree(group_norm_bwd, make, gradients, 3);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, GroupNormTest,
-    testing::Values(Case{{2, 4, 4, 32}}, Case{{1, 16, 16, 64}, 0, 32, true, true},
-                    Case{{3, 5, 7, 96}, 0, 32, false, true},
-                    Case{{2, 8, 8, 192}, 64, 32, true, true},
-                    Case{{1, 4, 6, 576}, 384, 32, false, true, true},
-                    Case{{2, 4, 4, 96}, 31, 32, true, true},           // one group has both sources
-                    Case{{2, 4, 4, 224}, 100, 32, false, true, true},  // likewise
-                    Case{{2, 8, 8, 64}, 0, 32, true, true, true}, Case{{2, 64, 64}, 0, 32},
-                    Case{{1, 65, 96}, 32, 4, false, true},
-                    Case{{2, 6, 6, 64}, 24, 32, true, true, false, 3},
-                    Case{{2, 6, 6, 64}, 24, 32, false, false, false, 1},
-                    Case{{2, 6, 6, 64}, 24, 32, false, true, true, 2},
-                    Case{{2, 4, 6, 37}, 14, 1, true, true, false, 0, true},
-                    Case{{2, 4, 4, 96}, 31, 32, true, true, true, 0, true},
-                    Case{{2, 4, 4, 64}, 0, 32, true, true, false, 0, false, true},
-                    Case{{1, 40, 40, 32}, 0, 32, true, true}, Case{{5, 2, 2, 10}, 0, 5},
-                    Case{{2, 4, 6, 96}, 40, 32, true, true, true, 0, true, false, 0, true},
-                    Case{{2, 5, 3, 96}, 40, 32, true, true, false, 2, true, true, 3, true},
-                    Case{{1, 2, 2, 2112}, 0, 32, true, true}));  // more vectors than threads
+    testing::Values(
+        Case{{2, 4, 4, 32}}, Case{{1, 16, 16, 64}, 0, 32, true, true},
+        Case{{3, 5, 7, 96}, 0, 32, false, true}, Case{{2, 8, 8, 192}, 64, 32, true, true},
+        Case{{1, 4, 6, 576}, 384, 32, false, true, true},
+        Case{{2, 4, 4, 96}, 31, 32, true, true},           // one group has both sources
+        Case{{2, 4, 4, 224}, 100, 32, false, true, true},  // likewise
+        Case{{2, 8, 8, 64}, 0, 32, true, true, true}, Case{{2, 64, 64}, 0, 32},
+        Case{{1, 65, 96}, 32, 4, false, true}, Case{{2, 6, 6, 64}, 24, 32, true, true, false, 3},
+        Case{{2, 6, 6, 64}, 24, 32, false, false, false, 1},
+        Case{{2, 6, 6, 64}, 24, 32, false, true, true, 2},
+        Case{{2, 4, 6, 37}, 14, 1, true, true, false, 0, true},
+        Case{{2, 4, 4, 96}, 31, 32, true, true, true, 0, true},
+        Case{{2, 4, 4, 64}, 0, 32, true, true, false, 0, false, true},
+        Case{{1, 40, 40, 32}, 0, 32, true, true}, Case{{5, 2, 2, 10}, 0, 5},
+        Case{{2, 4, 6, 96}, 40, 32, true, true, true, 0, true, false, 0, true},
+        Case{{2, 5, 3, 96}, 40, 32, true, true, false, 2, true, true, 3, true},
+        Case{{1, 2, 2, 2112}, 0, 32, true, true},  // more vectors than threads
+        // A group with channels of both sources, of which one, or both, come with
+        // statistics.
+        Case{{1, 6, 6, 192}, 128, 32, true, true, false, 1},
+        Case{{1, 6, 6, 192}, 128, 32, false, true, true, 2},
+        Case{{1, 6, 6, 192}, 128, 32, true, false, false, 3},
+        // One block keeps a group: a thread one vector or many, of 2, 4 or 8 channels.
+        Case{{2, 4, 4, 128}, 66, 32, true, true}, Case{{1, 32, 32, 48}, 24, 2, true, true},
+        Case{{1, 32, 32, 32}, 0, 2, false, true, true}, Case{{1, 32, 32, 60}, 0, 2, true, true},
+        Case{{2, 32, 30, 24}, 0, 2, true, true, true},
+        Case{{2, 9, 7, 80}, 20, 4, false, true, false, 0, true, false, 2, true}));
 
 // PyTorch's f32 holds a mean of 1e4 to 5e-4 of a unit deviation; E[x^2] - E[x]^2 would lose the
 // variance.
@@ -231,6 +250,48 @@ TEST(GroupNormOpTest, GradientsMatchNumericalDifferences) {
   }
 }
 
+// How many kernels a call launches on simt, by the row that is chosen.
+template <class Args>
+std::string launches(const Op<Args>& op, const Args& args) {
+  struct Count final : TraceSink {
+    void on_op(const OpEvent&) override {}
+    void on_launch(const LaunchEvent&) override { ++count; }
+    int count = 0;
+  } count;
+  const Args moved = on_device(args, DeviceType::simt);
+  const TraceGuard guard(count, TraceLevel::launches);
+  run(op, moved);
+  return fmt::format("{} {}", choose_row(op, moved).name, count.count);
+}
+
+// Launches are what a small batch costs.
+TEST(GroupNormOpTest, GpuRowsLaunchFewKernels) {
+  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  const auto fwd = [](Case c, int ready) {
+    c.ready = ready;
+    return launches(group_norm_fwd, forward(c, DType::f16, DType::f16));
+  };
+  const auto bwd = [](const Case& c, int wanted) {
+    return launches(group_norm_bwd, backward(c, DType::f16, DType::f16, wanted));
+  };
+  const Case small{{2, 8, 8, 64}, 32, 4, true, true}, large{{1, 33, 32, 64}, 32, 4, true, true};
+  EXPECT_EQ(fwd(small, 0), "v3_one_block 1");
+  EXPECT_EQ(fwd(small, 1), "v3_one_block 1");
+  EXPECT_EQ(fwd(small, 3), "v2_vectors 1");
+  EXPECT_EQ(fwd(large, 0), "v2_vectors 2");
+  EXPECT_EQ(fwd(large, 2), "v2_vectors 2");
+  EXPECT_EQ(fwd(large, 3), "v2_vectors 1");
+  EXPECT_EQ(bwd(small, kDx0 | kDx1 | kAdd), "v3_one_block 1");
+  EXPECT_EQ(bwd(small, kDx0 | kDemb), "v2_vectors 3");
+  EXPECT_EQ(bwd(small, kAll), "v2_vectors 4");
+  EXPECT_EQ(bwd(large, kDx0 | kDx1), "v2_vectors 2");
+  // 1024 pixels of 18 channels are more than 512 threads keep beside their gradients.
+  const Case many{{1, 32, 32, 36}, 0, 2};
+  EXPECT_EQ(fwd(many, 0), "v3_one_block 1");
+  EXPECT_EQ(bwd({{1, 32, 32, 32}, 0, 2}, kDx0), "v3_one_block 1");
+  EXPECT_EQ(bwd({{1, 32, 32, 40}, 0, 2}, kDx0), "v2_vectors 2");
+}
+
 TEST(GroupNormOpTest, CostIsWhatTheReferenceDoes) {
   for (int bits = 0; bits < 32; ++bits) {
     Case c{{2, 2, 4, 12}, bits & 1 ? 5 : 0, 3, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0};
@@ -239,9 +300,10 @@ TEST(GroupNormOpTest, CostIsWhatTheReferenceDoes) {
     const GroupNormFwdArgs f = forward(c, DType::f64, DType::f64);
     expect_cost(f, group_norm_fwd_reference<Counted>,
                 {f.x0, f.x1, f.gamma, f.beta, f.emb, f.stats0, f.stats1, f.y, f.mean_rstd});
-    for (const int wanted : {0, int{kDx0}, int{kDx1}, kDgamma | kDbeta, int{kDemb}, int{kAll}}) {
+    for (const int wanted :
+         {0, int{kDx0}, int{kDx1}, kDgamma | kDbeta, int{kDemb}, int{kAll}, kAll | kAdd}) {
       const GroupNormBwdArgs b = backward(c, DType::f64, DType::f64, wanted);
-      std::vector<Tensor> tensors = {b.x0, b.x1, b.gamma, b.beta, b.emb, b.mean_rstd, b.dy};
+      std::vector<Tensor> tensors = {b.x0, b.x1, b.gamma, b.beta, b.emb, b.mean_rstd, b.dy, b.add0};
       for (const auto& [key, t] : gradients(b)) tensors.push_back(t);
       expect_cost(b, group_norm_bwd_reference<Counted>, tensors);
     }
@@ -265,6 +327,14 @@ TEST(GroupNormOpTest, WrongArgumentsAreNamed) {
   args.gamma = Tensor::empty({31});
   EXPECT_EQ(message_of([&] { check(args); }),
             "group_norm: gamma is f32[31], not f32[32], x f32[2,4,5,32]");
+  GroupNormBwdArgs bwd = backward({{2, 4, 4, 32}}, DType::f32, DType::f32, kDx0 | kAdd);
+  bwd.add0 = bwd.dx0;
+  EXPECT_EQ(message_of([&] { check(bwd); }),
+            "group_norm_bwd: add0 is dx0 itself, which rows write before they read add0, x "
+            "f32[2,4,4,32]");
+  bwd.dx0 = {};
+  EXPECT_EQ(message_of([&] { check(bwd); }),
+            "group_norm_bwd: add0 f32[2,4,4,32] has no dx0 to be added to, x f32[2,4,4,32]");
 }
 
 TEST(GroupNormOpTest, NoSamplesAreNoWork) {

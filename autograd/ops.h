@@ -111,6 +111,9 @@ Var softmax(const Var& x);
 Var log_softmax(const Var& x);
 /// logits [M,K], labels [M] i64 -> [M]: -log p(label). Throws Error for a label outside [0, K).
 Var cross_entropy(const Var& logits, const Tensor& labels);
+/// d sum_n log p(labels[n]) / d logits [N,K], with p = softmax(logits): one-hot minus p. Where a
+/// backward that guides begins, without a forward of the loss. Records nothing.
+Tensor log_likelihood_gradient(const Tensor& logits, const Tensor& labels);
 
 /// table [V,C], index [N] i64, addend [N,C] or none -> [N,C]. Throws Error for an index outside [0,
 /// V).

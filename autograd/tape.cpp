@@ -137,6 +137,18 @@ void Tape::Running::deliver(int slot, const Tensor& gradient) {
   sum = sum.defined() ? add(sum, gradient).value() : gradient;
 }
 
+Tensor Tape::take_gathered(int input) {
+  Running* const running = Running::now;
+  TILLER_CHECK(running && running->node, "no backward is running");
+  const std::vector<int>& inputs = running->node->inputs;
+  const int slot = inputs.at(static_cast<std::size_t>(input));
+  // A leaf's gradient is the sink's; and what an operation reads twice it must deliver twice.
+  if (slot < 0 || running->tape.table_->leaf_of.contains(slot) ||
+      std::count(inputs.begin(), inputs.end(), slot) != 1)
+    return {};
+  return std::exchange(running->gradients[static_cast<std::size_t>(slot)], {});
+}
+
 void Tape::backward(const Var& y, const Tensor& dy, GradientSink& sink) {
   TILLER_CHECK(y.tape_ == id_ && y.slot_ >= 0,
                "backward: {} does not depend on anything that this tape watches",
@@ -158,6 +170,7 @@ void Tape::backward(const Var& y, const Tensor& dy, GradientSink& sink) {
         std::exchange(running.gradients[static_cast<std::size_t>(node->output)], {});
     if (!gradient.defined()) continue;  // the result does not depend on this output
     const ModuleScope module(node->module);
+    running.node = node.get();
     const Grads parts = node->backward(node->saved, gradient, node->needs);
     if (node->delivers_itself) continue;
     TILLER_CHECK(parts.size() == node->inputs.size(),
@@ -229,7 +242,9 @@ TapeGuard::~TapeGuard() { current_tape = previous_; }
 NoGrad::NoGrad() : previous_(current_tape) { current_tape = nullptr; }
 NoGrad::~NoGrad() { current_tape = previous_; }
 
-Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x, Tensor* value) {
+namespace {
+Tensor gradient_by_input(const std::function<Var(const Var&)>& f, const Tensor& x,
+                         const std::function<Tensor(const Tensor& y)>& seed) {
   Tape tape;
   Gradients gradients;
   Var y;
@@ -237,9 +252,21 @@ Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x, 
     const TapeGuard guard(tape);
     y = f(tape.watch(x, "x"));
   }
-  if (value) *value = y.value();
-  tape.backward(y, {}, gradients);
+  tape.backward(y, seed(y.value()), gradients);
   return gradients.of(x);
+}
+}  // namespace
+
+Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x, Tensor* value) {
+  return gradient_by_input(f, x, [value](const Tensor& y) {
+    if (value) *value = y;
+    return Tensor();
+  });
+}
+
+Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x,
+                      const std::function<Tensor(const Tensor& y)>& seed) {
+  return gradient_by_input(f, x, seed);
 }
 
 }  // namespace tiller

@@ -145,6 +145,10 @@ class Tape {
   /// The sink of the backward that the calling thread is in: where a checkpointed block sends the
   /// gradients of the leaves that it used. Throws Error outside a backward.
   static GradientSink& current_sink();
+  /// Within a Backward: what has gathered so far as the gradient of the operation's input `input`,
+  /// handed over to be added in the operation's own kernel; the Backward returns the sum. None where
+  /// nothing has gathered, for a leaf, and for a value that the operation reads twice.
+  static Tensor take_gathered(int input);
 
  private:
   friend class Var;
@@ -205,5 +209,8 @@ Var checkpoint(const std::function<Var(const std::vector<Var>&)>& block,
 /// weight gradient runs. `value` receives f(x) when not null.
 Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x,
                       Tensor* value = nullptr);
+/// The same for a function of f(x) whose gradient by f(x) is known: `seed` gives it.
+Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x,
+                      const std::function<Tensor(const Tensor& y)>& seed);
 
 }  // namespace tiller

@@ -63,6 +63,7 @@ struct Tape::Running {
   Tape& tape;
   GradientSink& sink;
   std::vector<Tensor> gradients;  // by slot; freed as soon as they are used
+  const Node* node = nullptr;     // whose backward runs
   Running* outer;
   static thread_local Running* now;
 };

@@ -2,7 +2,16 @@
 
 namespace tiller {
 
-Activation Block::forward(const Activation& x, const Activation& skip, const Var& emb) const {
+void Block::embed(const Var& emb, const Tensor& all) const {
+  const ModuleScope scope(path());
+  for (const Layer& layer : layers_)
+    if (const auto* block = std::get_if<ResBlock>(&layer)) {
+      const ModuleScope inner(block->path());
+      block->embed(emb, all);
+    }
+}
+
+Activation Block::forward(const Activation& x, const Activation& skip, const Embedded& emb) const {
   Activation h = x, second = skip;
   for (const Layer& layer : layers_) {
     h = std::visit(

@@ -20,7 +20,9 @@ class Block : public Module<Block> {
                          args...);
   }
   /// x [N,H,W,C0], skip [N,H,W,C1] (a second source of the first layer) or none, emb -> [N,P,Q,K].
-  Activation forward(const Activation& x, const Activation& skip, const Var& emb) const;
+  Activation forward(const Activation& x, const Activation& skip, const Embedded& emb) const;
+  /// ResBlock::embed() of every residual block here.
+  void embed(const Var& emb, const Tensor& all) const;
 
  private:
   std::vector<Layer> layers_;

@@ -16,7 +16,7 @@ struct Classifier::Impl {
       : config(c),
         torso(torso_of(c)),
         time_embed(scope / "time_embed", torso),
-        encoder(scope, torso, dropout_layers),
+        encoder(scope, torso, places),
         out(scope / "out", c, bottom_channels(), features(), positions()) {}
   std::int64_t bottom_channels() const { return encoder.channels().back(); }
   std::int64_t features() const {
@@ -27,7 +27,7 @@ struct Classifier::Impl {
     return side * side;
   }
   // What the pool reads of pictures x [N,H,W,C].
-  Activation torso_output(const Var& x, const Var& emb) const;
+  Activation torso_output(const Var& x, const Embedded& emb) const;
   // The spatial means of a block's output, in the parameters' dtype: [N,C].
   Var means(const Activation& h) const {
     return reduce_mean(cast(h.x, dtype), ReduceOver::spatial);
@@ -36,7 +36,7 @@ struct Classifier::Impl {
   ClassifierConfig config;
   TorsoConfig torso;
   ParameterList parameters;
-  std::uint32_t dropout_layers = 0;
+  ResBlockPlaces places;
   TimeEmbedding time_embed;
   Encoder encoder;
   PoolHead out;
@@ -66,7 +66,7 @@ Var Classifier::embed(const Tensor& t) const {
   return impl_->time_embed(timesteps(t, impl_->dtype));
 }
 
-Activation Classifier::Impl::torso_output(const Var& x, const Var& emb) const {
+Activation Classifier::Impl::torso_output(const Var& x, const Embedded& emb) const {
   check_input("Classifier", x.value(), config.in_channels, torso.stride());
   out.check_positions(x.dim(1), x.dim(2), torso.stride());
   std::vector<Activation> outputs;
@@ -79,7 +79,17 @@ Activation Classifier::Impl::torso_output(const Var& x, const Var& emb) const {
   return all;
 }
 
-Var Classifier::forward(const Var& x, const Var& emb) const {
+std::int64_t Classifier::block_features() const { return impl_->places.width(); }
+
+Tensor Classifier::embed_blocks(const Var& emb) const {
+  const NoGrad no_recording;
+  const Tensor all =
+      Tensor::empty({emb.dim(0), block_features()}, emb.dtype(), emb.value().device());
+  impl_->encoder.embed(emb, all);
+  return all;
+}
+
+Var Classifier::forward(const Var& x, const Embedded& emb) const {
   return impl_->out(impl_->torso_output(x, emb));
 }
 
@@ -93,20 +103,23 @@ Var Classifier::operator()(const Var& x, const Tensor& t) const { return forward
 
 Tensor Classifier::log_prob_gradient(const Tensor& x, const Tensor& t, const Tensor& y,
                                      Tensor* logits) const {
-  TILLER_CHECK(y.defined() && y.rank() == 1 && y.dim(0) == x.dim(0) && y.dtype() == DType::i64,
-               "labels must be i64[{}], got {}", x.dim(0), to_string(y));
   Var emb;
   {
     const NoGrad no_recording;  // the gradient by x does not pass through the embedding
     emb = embed(t);
   }
-  return input_gradient(
-      [&](const Var& picture) {
-        const Var scores = forward(picture, emb);  // [N,K]
-        if (logits) *logits = scores.value();
-        return affine(reduce_sum(cross_entropy(scores, y)), -1, 0);  // sum of log p(y|x)
-      },
-      x);
+  return log_prob_gradient(x, emb, y, logits);
+}
+
+Tensor Classifier::log_prob_gradient(const Tensor& x, const Embedded& emb, const Tensor& y,
+                                     Tensor* logits) const {
+  TILLER_CHECK(y.defined() && y.rank() == 1 && y.dim(0) == x.dim(0) && y.dtype() == DType::i64,
+               "labels must be i64[{}], got {}", x.dim(0), to_string(y));
+  return input_gradient([&](const Var& picture) { return forward(picture, emb); }, x,
+                        [&](const Tensor& scores) {  // [N,K]
+                          if (logits) *logits = scores;
+                          return log_likelihood_gradient(scores, y);
+                        });
 }
 
 }  // namespace tiller

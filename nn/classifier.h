@@ -3,6 +3,7 @@
 
 #include "autograd/ops.h"
 #include "nn/config.h"
+#include "nn/embedded.h"
 #include "nn/scope.h"
 
 namespace tiller {
@@ -19,8 +20,11 @@ class Classifier {
 
   /// t [N] -> [N,4*model_channels].
   Var embed(const Tensor& t) const;
-  /// x [N,H,W,C] -> logits [N,num_classes] f32 (f64 with f64).
-  Var forward(const Var& x, const Var& emb) const;
+  /// As UNet::embed_blocks.
+  Tensor embed_blocks(const Var& emb) const;
+  std::int64_t block_features() const;
+  /// x [N,H,W,C], emb from embed() or embed_blocks() -> logits [N,num_classes] f32 (f64 with f64).
+  Var forward(const Var& x, const Embedded& emb) const;
   Var operator()(const Var& x, const Tensor& t) const;
   /// The logits with what the last layer makes them of: a picture as one vector.
   struct Reading {
@@ -33,6 +37,9 @@ class Classifier {
   /// The gradient that guides: d sum_n log p(y_n | x_n, t_n) / dx, [N,H,W,C] f32. Runs forward and
   /// the input gradient only; no weight gradient. `logits` receives the logits when not null.
   Tensor log_prob_gradient(const Tensor& x, const Tensor& t, const Tensor& y,
+                           Tensor* logits = nullptr) const;
+  /// The same with the embedding made ahead.
+  Tensor log_prob_gradient(const Tensor& x, const Embedded& emb, const Tensor& y,
                            Tensor* logits = nullptr) const;
 
   const ClassifierConfig& config() const;

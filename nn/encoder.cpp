@@ -13,10 +13,13 @@ Var TimeEmbedding::forward(const Tensor& t) const {
   return second_.fused(first_(Var(waves)), /*silu_input=*/true);
 }
 
-Encoder::Encoder(const Scope& scope, const TorsoConfig& torso, std::uint32_t& dropout_layers)
+Encoder::Encoder(const Scope& scope, const TorsoConfig& torso, ResBlockPlaces& places)
     : middle_block_(scope / "middle_block") {
   const Scope inputs = scope / "input_blocks";
   const auto here = [&] { return inputs / static_cast<std::int64_t>(input_blocks_.size()); };
+  const auto place = [&](std::int64_t out) {
+    return places.next(ResBlock::embedding_width(torso, out));
+  };
   std::int64_t channels = torso.channels(0);
   const auto finish = [&](Block block) {
     input_blocks_.push_back(std::move(block));
@@ -30,7 +33,7 @@ Encoder::Encoder(const Scope& scope, const TorsoConfig& torso, std::uint32_t& dr
     for (std::int64_t i = 0; i < torso.num_res_blocks; ++i) {
       const std::int64_t out = torso.channels(level);
       Block block(here());
-      block.add<ResBlock>(here(), torso, channels, out, Resample::none, dropout_layers++);
+      block.add<ResBlock>(here(), torso, channels, out, Resample::none, place(out));
       channels = out;
       if (torso.attends(downsample))
         block.add<AttentionBlock>(here(), torso, channels, torso.heads(channels));
@@ -39,18 +42,18 @@ Encoder::Encoder(const Scope& scope, const TorsoConfig& torso, std::uint32_t& dr
     if (level + 1 == torso.levels()) break;
     Block block(here());
     if (torso.resblock_updown)
-      block.add<ResBlock>(here(), torso, channels, channels, Resample::down, dropout_layers++);
+      block.add<ResBlock>(here(), torso, channels, channels, Resample::down, place(channels));
     else
       block.add<Downsample>(here(), channels, torso.conv_resample);
     finish(std::move(block));
   }
   const Scope middle = scope / "middle_block";
-  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none, dropout_layers++);
+  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none, place(channels));
   middle_block_.add<AttentionBlock>(middle, torso, channels, torso.heads(channels));
-  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none, dropout_layers++);
+  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none, place(channels));
 }
 
-Activation Encoder::operator()(const Var& x, const Var& x1, const Var& emb,
+Activation Encoder::operator()(const Var& x, const Var& x1, const Embedded& emb,
                                std::vector<Activation>& outputs) const {
   Activation h = x, second = x1;
   for (const Block& block : input_blocks_) {
@@ -59,6 +62,11 @@ Activation Encoder::operator()(const Var& x, const Var& x1, const Var& emb,
     outputs.push_back(h);
   }
   return middle_block_(h, Activation(), emb);
+}
+
+void Encoder::embed(const Var& emb, const Tensor& all) const {
+  for (const Block& block : input_blocks_) block.embed(emb, all);
+  middle_block_.embed(emb, all);
 }
 
 void check_input(const char* network, const Tensor& x, std::int64_t channels, std::int64_t stride) {

@@ -19,12 +19,14 @@ class TimeEmbedding : public Module<TimeEmbedding> {
 /// middle_block.
 class Encoder {
  public:
-  /// `dropout_layers` counts the residual blocks so far.
-  Encoder(const Scope& scope, const TorsoConfig& torso, std::uint32_t& dropout_layers);
+  /// `places` numbers the residual blocks.
+  Encoder(const Scope& scope, const TorsoConfig& torso, ResBlockPlaces& places);
   /// x [N,H,W,C], x1 a second source of the first convolution or none, emb [N,E] -> [N,H/s,W/s,K],
   /// with s the stride. `outputs` receives the output of every input block.
-  Activation operator()(const Var& x, const Var& x1, const Var& emb,
+  Activation operator()(const Var& x, const Var& x1, const Embedded& emb,
                         std::vector<Activation>& outputs) const;
+  /// ResBlock::embed() of every residual block.
+  void embed(const Var& emb, const Tensor& all) const;
   /// Channels of every input block's output, in order.
   const std::vector<std::int64_t>& channels() const { return channels_; }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 
+#include "nn/embedded.h"
 #include "nn/layers.h"
 #include "nn/torso.h"
 
@@ -19,20 +20,27 @@ enum class Resample : std::uint8_t { none, down, up };
 /// Every + and silu above is fused into the kernel before or after it.
 class ResBlock : public Module<ResBlock> {
  public:
-  /// `dropout_layer` tells this block's dropout from all others'.
+  /// `place` tells this block's dropout from all others', and where its part of Embedded::blocks is.
   ResBlock(const Scope& scope, const TorsoConfig& torso, std::int64_t in, std::int64_t out,
-           Resample resample, std::uint32_t dropout_layer);
+           Resample resample, ResBlockPlace place);
+  /// Channels that emb_layers give to a block of `out` channels.
+  static std::int64_t embedding_width(const TorsoConfig& torso, std::int64_t out) {
+    return torso.use_scale_shift_norm ? 2 * out : out;
+  }
   /// x [N,H,W,C0], skip [N,H,W,C1] or none (concatenated behind x), emb [N,4*model_channels]
   /// -> [N,P,Q,K].
-  Activation forward(const Activation& x, const Activation& skip, const Var& emb) const;
+  Activation forward(const Activation& x, const Activation& skip, const Embedded& emb) const;
+  /// emb_layers(emb [N,4*model_channels]) into this block's channels of `all` [N,F].
+  void embed(const Var& emb, const Tensor& all) const;
 
  private:
-  Activation compute(const Activation& x, const Activation& skip, const Var& emb) const;
+  Activation compute(const Activation& x, const Activation& skip, const Embedded& emb) const;
   Resample resample_;
   bool scale_shift_;
   bool checkpointed_;
   double dropout_;
-  std::uint32_t dropout_layer_;
+  ResBlockPlace place_;
+  std::int64_t embedding_width_;
   // In the order of PyTorch's parameters; skip_connection_ is empty where the channels stay as they are.
   GroupNorm norm1_;
   Conv2d conv1_;

@@ -33,7 +33,7 @@ struct UNet::Impl {
                       ? std::optional<Embedding>(std::in_place, scope / "label_emb", c.num_classes,
                                                  torso.embedding_channels())
                       : std::nullopt),
-        encoder(scope, torso, dropout_layers) {
+        encoder(scope, torso, places) {
     build_decoder(scope);
     head.emplace(scope / "out", torso.channels(0), c.out_channels);
   }
@@ -42,7 +42,7 @@ struct UNet::Impl {
   UNetConfig config;
   TorsoConfig torso;
   ParameterList parameters;
-  std::uint32_t dropout_layers = 0;
+  ResBlockPlaces places;
   TimeEmbedding time_embed;
   std::optional<Embedding> label_emb;
   Encoder encoder;
@@ -61,20 +61,22 @@ void UNet::Impl::build_decoder(const Scope& scope) {
   // guided-diffusion's num_heads_upsample counts only where no head width is given.
   TorsoConfig decoder = torso;
   if (config.num_heads_upsample != -1) decoder.num_heads = config.num_heads_upsample;
+  const auto place = [&](std::int64_t out) {
+    return places.next(ResBlock::embedding_width(torso, out));
+  };
   for (std::size_t level = torso.levels(); level-- > 0;) {
     for (std::int64_t i = 0; i <= torso.num_res_blocks; ++i) {
       const Scope here = scope / "output_blocks" / static_cast<std::int64_t>(output_blocks.size());
       Block& block = output_blocks.emplace_back(here);
       const std::int64_t out = torso.channels(level);
-      block.add<ResBlock>(here, decoder, channels + skips.back(), out, Resample::none,
-                          dropout_layers++);
+      block.add<ResBlock>(here, decoder, channels + skips.back(), out, Resample::none, place(out));
       skips.pop_back();
       channels = out;
       if (torso.attends(downsample))
         block.add<AttentionBlock>(here, decoder, channels, decoder.heads(channels));
       if (level > 0 && i == torso.num_res_blocks) {
         if (torso.resblock_updown)
-          block.add<ResBlock>(here, decoder, channels, channels, Resample::up, dropout_layers++);
+          block.add<ResBlock>(here, decoder, channels, channels, Resample::up, place(channels));
         else
           block.add<Upsample>(here, channels, torso.conv_resample);
         downsample /= 2;
@@ -116,7 +118,18 @@ Var UNet::embed(const Tensor& t, const Tensor& y) const {
   return impl_->label_emb->fused(y, time);
 }
 
-Var UNet::forward(const Var& x, const Var& emb, const Var& low_res) const {
+std::int64_t UNet::block_features() const { return impl_->places.width(); }
+
+Tensor UNet::embed_blocks(const Var& emb) const {
+  const NoGrad no_recording;
+  const Tensor all =
+      Tensor::empty({emb.dim(0), block_features()}, emb.dtype(), emb.value().device());
+  impl_->encoder.embed(emb, all);
+  for (const Block& block : impl_->output_blocks) block.embed(emb, all);
+  return all;
+}
+
+Var UNet::forward(const Var& x, const Embedded& emb, const Var& low_res) const {
   const UNetConfig& config = impl_->config;
   check_input("UNet", x.value(), config.in_channels, stride());
   TILLER_CHECK(low_res.defined() || !config.super_resolution,

@@ -42,4 +42,15 @@ Var cross_entropy(const Var& logits, const Tensor& labels) {
                 });
 }
 
+Tensor log_likelihood_gradient(const Tensor& logits, const Tensor& labels) {
+  TILLER_CHECK(logits.defined() && logits.rank() == 2,
+               "log_likelihood_gradient: logits {} are not [N,K]", to_string(logits));
+  const Tensor sign = fill({logits.dim(0)}, accumulate_dtype(logits.dtype()), logits.device(), -1);
+  const CrossEntropyBwdArgs args{logits, labels, sign, Tensor::empty_like(logits)};
+  check(args);
+  check_indices("log_likelihood_gradient: label", labels, logits.dim(1));
+  run(cross_entropy_bwd, args);
+  return args.dlogits;
+}
+
 }  // namespace tiller

@@ -101,6 +101,59 @@ TEST(InputGradient, GivesTheValueToo) {
                Error);  // does not depend on its input
 }
 
+// Guidance begins behind the loss: its gradient by the logits is what the recorded loss would give.
+TEST(InputGradient, BeginsWhereASeedIsGiven) {
+  const Tensor x = randn({3, 5}, DType::f64, 1);
+  const Tensor labels = Tensor::from(std::vector<std::int64_t>{4, 0, 2}, {3});
+  const auto logits = [](const Var& v) { return square(v); };
+  const Tensor recorded = input_gradient(
+      [&](const Var& v) { return affine(reduce_sum(cross_entropy(logits(v), labels)), -1, 0); }, x);
+  Tensor seen;
+  const Tensor seeded = input_gradient(logits, x, [&](const Tensor& y) {
+    seen = y;
+    return log_likelihood_gradient(y, labels);
+  });
+  EXPECT_EQ(doubles(seeded), doubles(recorded));
+  EXPECT_EQ(doubles(seen), doubles(square(x).value()));
+  EXPECT_THROW(log_likelihood_gradient(x, Tensor::from(std::vector<std::int64_t>{5, 0, 2}, {3})),
+               Error);
+}
+
+// What has gathered so far is handed to the operation that asks, once, and not for leaves.
+TEST(InputGradient, GatheredGradientsAreHandedOver) {
+  const Tensor x = randn({4}, DType::f64, 1);
+  int handed = 0;
+  const auto twice = [&](const Var& v) {  // 2 v, whose backward adds what has gathered itself
+    return record("twice", {v}, affine(v.value(), 2, 0).value(), {},
+                  [&](const Saved&, const Tensor& dy, Needs) {
+                    const Tensor rest = Tape::take_gathered(0);
+                    const Tensor dx = affine(dy, 2, 0).value();
+                    if (!rest) return Grads{dx};
+                    ++handed;
+                    EXPECT_FALSE(Tape::take_gathered(0)) << "once";
+                    return Grads{add(dx, rest).value()};
+                  });
+  };
+  EXPECT_THROW(Tape::take_gathered(0), Error) << "no backward is running";
+  // As in a residual block: the skip's gradient is there before the branch's.
+  const Tensor dx = input_gradient(
+      [&](const Var& v) {
+        const Var h = square(v);
+        const Var branch = twice(h);
+        return reduce_sum(add(branch, affine(h, 3, 0)));
+      },
+      x);
+  EXPECT_EQ(handed, 1);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(doubles(dx)[i], 10 * doubles(x)[i], 1e-12);
+  input_gradient(
+      [&](const Var& v) {
+        const Var branch = twice(v);
+        return reduce_sum(add(branch, affine(v, 3, 0)));
+      },
+      x);
+  EXPECT_EQ(handed, 1) << "a leaf's gradient is the sink's";
+}
+
 // An input gradient inside of somebody else's recording leaves that recording alone.
 TEST(InputGradient, NestsInsideARecording) {
   const Tensor x = randn({3}, DType::f64, 1);

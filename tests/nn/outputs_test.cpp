@@ -144,8 +144,29 @@ TEST(Outputs, SamplesAreIndependentAndEmbeddingsStandApart) {
   const Tensor all = network(in.x, in).value();
   const Tensor emb = network.unet->embed(in.t, in.y).value();
   for (std::int64_t i = 0; i < in.x.dim(0); ++i) {
-    const Tensor one = network.unet->forward(in.x.slice(i, i + 1), emb.slice(i, i + 1)).value();
+    const Tensor one =
+        network.unet->forward(in.x.slice(i, i + 1), Var(emb.slice(i, i + 1))).value();
     EXPECT_LE(relative_error(one, all.slice(i, i + 1)), 1e-6);
+  }
+}
+
+// What all emb_layers make of an embedding can be made ahead, side by side, in any network.
+TEST(Outputs, EmbeddingsOfAllBlocksStandApart) {
+  for (const char* name : {"unet_cond", "unet_plain", "classifier_attention"}) {
+    SCOPED_TRACE(name);
+    const Case c = find_case(name).value();
+    const Inputs in = read_inputs(NpzReader::open(find_reference(c.name + ".npz").value()));
+    const Network network = load(c);
+    const auto expect_same = [&](const auto& net, const Var& emb) {
+      const Tensor blocks = net.embed_blocks(emb);
+      EXPECT_EQ(blocks.shape(), (Shape{in.x.dim(0), net.block_features()}));
+      EXPECT_EQ(net.forward(in.x, Embedded::of_blocks(blocks)).value().template to_vector<float>(),
+                net.forward(in.x, emb).value().template to_vector<float>());
+    };
+    if (network.classifier)
+      expect_same(*network.classifier, network.classifier->embed(in.t));
+    else
+      expect_same(*network.unet, network.unet->embed(in.t, in.y));
   }
 }
 

@@ -7,6 +7,11 @@
 
 namespace tiller {
 
+namespace {
+// What a batch's table of one network may take: 250 steps of one 64x64 picture need 27 MB.
+constexpr std::size_t kMostTableBytes = std::size_t{256} << 20;
+}  // namespace
+
 bool all_finite(const Tensor& x) {
   const Tensor values = cast_on_host(x.to(kCpu).contiguous(), DType::f32);
   const auto* v = values.data<float>();
@@ -97,22 +102,34 @@ void Denoiser::start(std::int64_t n, const Tensor& labels, const Tensor& low_res
   }
   put(labels_, labels ? labels.to(device()) : labels);
   put(low_res_, low_res ? low_res.to(device()) : low_res);
-  // They depend on no picture: one product over all steps instead of a thin one at each.
+  make_embeddings(labels);
+}
+
+// They depend on no picture: one product over all steps instead of a thin one at each.
+void Denoiser::make_embeddings(const Tensor& labels) {
   const NoGrad no_recording;
   const bool conditional = unet_.config().num_classes > 0;
   const std::vector<std::int64_t> classes =
       conditional ? labels.to_vector<std::int64_t>() : std::vector<std::int64_t>();
-  std::vector<float> t;
+  std::vector<float> times;
   std::vector<std::int64_t> y;
   for (std::int64_t step = 0; step < diffusion_.steps(); ++step) {
-    t.insert(t.end(), static_cast<std::size_t>(n), diffusion_.timestep(step));
+    times.insert(times.end(), static_cast<std::size_t>(n_), diffusion_.timestep(step));
     y.insert(y.end(), classes.begin(), classes.end());
   }
-  const std::int64_t rows = diffusion_.steps() * n;
-  put(embeddings_, unet_
-                       .embed(Tensor::from(t, {rows}, device()),
-                              conditional ? Tensor::from(y, {rows}, device()) : Tensor())
-                       .value());
+  const std::int64_t rows = diffusion_.steps() * n_;
+  const auto fits = [&](const auto& network) {
+    return static_cast<std::size_t>(rows * network.block_features()) * sizeof(float) <=
+           kMostTableBytes;
+  };
+  const Tensor t = Tensor::from(times, {rows}, device());
+  const Var emb = unet_.embed(t, conditional ? Tensor::from(y, {rows}, device()) : Tensor());
+  if (fits(unet_))
+    put(unet_blocks_, unet_.embed_blocks(emb));
+  else
+    put(embeddings_, emb.value());
+  if (classifier_ && fits(*classifier_))
+    put(classifier_blocks_, classifier_->embed_blocks(classifier_->embed(t)));
 }
 
 void Denoiser::put(Tensor& into, const Tensor& value) {
@@ -138,11 +155,15 @@ void Denoiser::watch(const Tensor& x, const Tensor& sum) const {
   sum.copy_from(add(sum, reduce_sum(x), 1, 0).value());
 }
 
-// [N,E]
-Var Denoiser::embeddings_of_step() const {
-  if (!state_) return embeddings_.slice(step_ * n_, (step_ + 1) * n_);
-  const Tensor table = embeddings_.reshape({diffusion_.steps(), n_ * embeddings_.dim(1)});
-  return reshape(embedding(table, state_.slice(0, 1)), {n_, embeddings_.dim(1)});
+Tensor Denoiser::of_step(const Tensor& table, std::int64_t step) const {
+  if (!state_) return table.slice(step * n_, (step + 1) * n_);
+  const Tensor steps = table.reshape({diffusion_.steps(), n_ * table.dim(1)});
+  return embedding(steps, state_.slice(0, 1)).value().reshape({n_, table.dim(1)});
+}
+
+Embedded Denoiser::unet_embedding() const {
+  if (unet_blocks_) return Embedded::of_blocks(of_step(unet_blocks_, step_));
+  return Var(of_step(embeddings_, step_));
 }
 
 Model Denoiser::model() {
@@ -157,7 +178,7 @@ Guide Denoiser::guide() {
 Var Denoiser::predict(const Var& x, const Tensor& timestep) {
   if (on_network) on_network();
   TILLER_CHECK(step_ >= 0, "the denoiser has no step left");
-  const Var emb = embeddings_of_step();  // [N,E]
+  const Embedded emb = unet_embedding();
   const Var low_res = low_res_ ? Var(low_res_) : Var();
   const Var out = unet_.forward(x, emb, low_res);
   if (unet_sum_) {
@@ -177,7 +198,12 @@ Var Denoiser::predict(const Var& x, const Tensor& timestep) {
 
 Tensor Denoiser::gradient(const Tensor& x, const Tensor& timestep) const {
   if (on_network) on_network();
-  const Tensor grad = classifier_->log_prob_gradient(x, timestep, labels_);
+  // The model has counted this step already.
+  const Tensor grad =
+      classifier_blocks_
+          ? classifier_->log_prob_gradient(
+                x, Embedded::of_blocks(of_step(classifier_blocks_, step_ + 1)), labels_)
+          : classifier_->log_prob_gradient(x, timestep, labels_);
   if (classifier_sum_) {
     watch(grad, classifier_sum_);
     return affine(grad, scale_, 0).value();
@@ -185,7 +211,6 @@ Tensor Denoiser::gradient(const Tensor& x, const Tensor& timestep) const {
   if (!all_finite(grad)) {
     FirstBadModule first;
     (*classifier_)(x, timestep);
-    // The model has counted this step already.
     stop("classifier", step_ + 1, timestep.to_vector<float>()[0],
          first.module.empty() ? "its gradient" : first.module,
          likely_cause(classifier_->parameters(), classifier_->config().torso,

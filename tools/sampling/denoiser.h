@@ -41,7 +41,10 @@ class Denoiser {
  private:
   Var predict(const Var& x, const Tensor& timestep);
   Tensor gradient(const Tensor& x, const Tensor& timestep) const;
-  Var embeddings_of_step() const;
+  void make_embeddings(const Tensor& labels);
+  /// A step's n rows of a table: of `step`, or of the one that the device's state names.
+  Tensor of_step(const Tensor& table, std::int64_t step) const;
+  Embedded unet_embedding() const;
   static void put(Tensor& into, const Tensor& value);
   void watch(const Tensor& x, const Tensor& sum) const;
   const UNet& unet_;
@@ -51,9 +54,11 @@ class Denoiser {
   std::int64_t n_ = 0;
   std::int64_t step_ = 0;  // the one that runs, counting down
   Tensor labels_, low_res_;
-  Tensor embeddings_;                 // [steps*N,E]: step s of the spaced process starts at row s*N
-  Tensor state_;                      // [4] i64 of the sampler, or none
-  Tensor unet_sum_, classifier_sum_;  // [] f32: 0, or NaN once an output was not finite
+  // For every step, made ahead; step s of the spaced process starts at row s*N.
+  Tensor unet_blocks_, classifier_blocks_;  // [steps*N,F]: Embedded::blocks, where they are small
+  Tensor embeddings_;                       // [steps*N,E]: of the UNet, where its F are too many
+  Tensor state_;                            // [4] i64 of the sampler, or none
+  Tensor unet_sum_, classifier_sum_;        // [] f32: 0, or NaN once an output was not finite
 };
 
 /// Whether every element of a floating tensor is finite.

@@ -71,7 +71,7 @@ void check_and_run(const GroupNormBwdArgs& args) {
     if (l.concat) {
       rest.x0 = shaped(joined);
       if (dx) rest.dx0 = shaped(joined);
-      rest.x1 = rest.dx1 = {};
+      rest.x1 = rest.dx1 = rest.add0 = {};
     }
     if (l.pool) {
       rest.pool = false;
@@ -83,7 +83,7 @@ void check_and_run(const GroupNormBwdArgs& args) {
   if (lowering.concat) {
     rest.x0 = compute::concat(args.x0, args.x1);
     if (dx) rest.dx0 = Tensor::empty_like(rest.x0);
-    rest.x1 = rest.dx1 = {};
+    rest.x1 = rest.dx1 = rest.add0 = {};
   }
   if (lowering.pool) {
     rest.pool = false;
@@ -93,7 +93,8 @@ void check_and_run(const GroupNormBwdArgs& args) {
   run(group_norm_bwd, rest);
   if (!lowering.concat) return;
   const std::int64_t c0 = args.x0.cols();
-  if (args.dx0) compute::copy(rest.dx0.channels(0, c0), args.dx0);
+  const Tensor own = args.dx0 ? rest.dx0.channels(0, c0) : Tensor();
+  if (args.dx0) compute::copy(args.add0 ? add(own, args.add0).value() : own, args.dx0);
   if (args.dx1) compute::copy(rest.dx0.channels(c0, joined[-1]), args.dx1);
 }
 
@@ -142,6 +143,8 @@ Var group_norm(const Activation& x0, const Activation& x1, const Var& gamma, con
                                            .emb = s[4],
                                            .mean_rstd = s[5],
                                            .dy = dy,
+                                           // A residual block's skip has its gradient by now.
+                                           .add0 = needs[0] ? Tape::take_gathered(0) : Tensor(),
                                            .dx0 = like(0, s[0]),
                                            .dx1 = like(1, s[1]),
                                            .dgamma = like(2, s[2]),

@@ -29,7 +29,7 @@ inline unsigned group_norm_vector_blocks(std::int64_t channels, int vector) {
 inline constexpr int kMostGroups = 256;
 
 /// v3_one_block: the most threads of a block, elements that each keeps, and pixels of a map.
-inline constexpr int kOneBlockFwdThreads = 1024, kOneBlockBwdThreads = 512, kOneBlockElements = 32,
+inline constexpr int kOneBlockFwdThreads = 512, kOneBlockBwdThreads = 384, kOneBlockElements = 32,
                      kOneBlockPixels = 1024;
 
 struct GroupNormFwdParams {

@@ -88,9 +88,11 @@ void write_rows(Rows<const T> x, Rows<const T> dy, Rows<const T> add, std::int64
     for_each_vector<V>(channels, [&](auto s) {
       const V xhat = xhat_of<V>(s, x.at, k);
       const V dz = dz_of<V, kSilu>(s, xhat, dy.at, k, V(dy_scale));
-      V rest = fma(xhat, s.load(k.at + kDxXhat * k.stride), s.load(k.at + kDx0 * k.stride));
-      if constexpr (kAdd) rest += s.load(add.at + i * add.stride);
-      s.store(fma(dz, s.load(k.at + kDxDz * k.stride), rest), dx.at);
+      const V rest = fma(xhat, s.load(k.at + kDxXhat * k.stride), s.load(k.at + kDx0 * k.stride));
+      V result = fma(dz, s.load(k.at + kDxDz * k.stride), rest);
+      if constexpr (kAdd)
+        result += s.load(add.at + i * add.stride);  // the bits of a later addition
+      s.store(result, dx.at);
     });
 }
 

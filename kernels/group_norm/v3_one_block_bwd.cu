@@ -3,7 +3,7 @@
 // math      v1_chunks_bwd.cu's, as dx = a dz + f (x - mean) + h with a = rstd gamma (1 + scale),
 //           f = -rstd^2 mean_g(a dz (x - mean)), h = -mean_g(a dz)
 // shapes    as the forward
-// mapping   one kernel: a block per sample and group, up to 512 threads; a thread keeps up to 32
+// mapping   one kernel: a block per sample and group, up to 384 threads; a thread keeps up to 32
 //           elements of x and, in f32, of dz (v3_one_block.cuh), so that SiLU's exponential is taken
 //           once. Threads, then warps, are added in order
 // traffic   x and dy once, dx once: 3 N pixels C elements (and the addend's); between L2 and the SMs
@@ -11,7 +11,7 @@
 // roofline  as the forward
 // delta     v2_vectors: two launches, x and dy twice
 // limits    no gradient of gamma, beta and emb, whose sums go over samples or channels; else the
-//           forward's, with what 512 threads keep
+//           forward's, with what 384 threads keep
 #include "kernels/group_norm/v3_one_block.cuh"
 
 namespace tiller {

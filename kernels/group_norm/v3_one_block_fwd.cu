@@ -3,7 +3,7 @@
 // math      kernels/group_norm/group_norm.h in two passes over kept elements: the mean, as that of
 //           deviations from the group's first element, then the sum of squared deviations from it
 // shapes    x [N,pixels,C] in one or two sources, y likewise or a quarter of the pixels with pool
-// mapping   one kernel: a block per sample and group, up to 1024 threads; a thread keeps up to 32
+// mapping   one kernel: a block per sample and group, up to 512 threads; a thread keeps up to 32
 //           elements of one vector of channels (v3_one_block.cuh). Threads, then warps, are added in
 //           order
 // traffic   x once, y once: 2 N pixels C elements. A group's channels of a pixel are 12 bytes and
@@ -14,7 +14,7 @@
 // delta     v2_vectors: two launches and x twice where a map is so small that starting a kernel costs
 //           more than its work
 // limits    no f64; statistics that are not ready; maps of up to 1024 pixels; a group's size, its
-//           sources and all tensors in whole vectors of 2, 4 or (halves) 8 channels; what 1024 threads keep
+//           sources and all tensors in whole vectors of 2, 4 or (halves) 8 channels; what 512 threads keep
 #include "kernels/group_norm/v3_one_block.cuh"
 
 namespace tiller {

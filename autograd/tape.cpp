@@ -242,9 +242,8 @@ TapeGuard::~TapeGuard() { current_tape = previous_; }
 NoGrad::NoGrad() : previous_(current_tape) { current_tape = nullptr; }
 NoGrad::~NoGrad() { current_tape = previous_; }
 
-namespace {
-Tensor gradient_by_input(const std::function<Var(const Var&)>& f, const Tensor& x,
-                         const std::function<Tensor(const Tensor& y)>& seed) {
+Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x,
+                      const std::function<Tensor(const Tensor& y)>& seed) {
   Tape tape;
   Gradients gradients;
   Var y;
@@ -255,18 +254,12 @@ Tensor gradient_by_input(const std::function<Var(const Var&)>& f, const Tensor& 
   tape.backward(y, seed(y.value()), gradients);
   return gradients.of(x);
 }
-}  // namespace
 
 Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x, Tensor* value) {
-  return gradient_by_input(f, x, [value](const Tensor& y) {
+  return input_gradient(f, x, [value](const Tensor& y) {
     if (value) *value = y;
     return Tensor();
   });
-}
-
-Tensor input_gradient(const std::function<Var(const Var&)>& f, const Tensor& x,
-                      const std::function<Tensor(const Tensor& y)>& seed) {
-  return gradient_by_input(f, x, seed);
 }
 
 }  // namespace tiller

@@ -3,12 +3,8 @@
 namespace tiller {
 
 void Block::embed(const Var& emb, const Tensor& all) const {
-  const ModuleScope scope(path());
   for (const Layer& layer : layers_)
-    if (const auto* block = std::get_if<ResBlock>(&layer)) {
-      const ModuleScope inner(block->path());
-      block->embed(emb, all);
-    }
+    if (const auto* block = std::get_if<ResBlock>(&layer)) block->embed(emb, all);
 }
 
 Activation Block::forward(const Activation& x, const Activation& skip, const Embedded& emb) const {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "autograd/ops.h"
+#include "nn/torso.h"
 
 namespace tiller {
 
@@ -30,10 +31,10 @@ struct ResBlockPlace {
 /// Numbers the residual blocks as they are built.
 class ResBlockPlaces {
  public:
-  /// The place of the next block, whose emb_layers give `width` channels.
-  ResBlockPlace next(std::int64_t width) {
+  /// The place of the next block, of `out` channels.
+  ResBlockPlace next(const TorsoConfig& torso, std::int64_t out) {
     const ResBlockPlace place{count_++, width_};
-    width_ += width;
+    width_ += torso.block_embedding_channels(out);
     return place;
   }
   /// F, the channels of all blocks so far.

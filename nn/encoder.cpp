@@ -17,9 +17,6 @@ Encoder::Encoder(const Scope& scope, const TorsoConfig& torso, ResBlockPlaces& p
     : middle_block_(scope / "middle_block") {
   const Scope inputs = scope / "input_blocks";
   const auto here = [&] { return inputs / static_cast<std::int64_t>(input_blocks_.size()); };
-  const auto place = [&](std::int64_t out) {
-    return places.next(ResBlock::embedding_width(torso, out));
-  };
   std::int64_t channels = torso.channels(0);
   const auto finish = [&](Block block) {
     input_blocks_.push_back(std::move(block));
@@ -33,7 +30,7 @@ Encoder::Encoder(const Scope& scope, const TorsoConfig& torso, ResBlockPlaces& p
     for (std::int64_t i = 0; i < torso.num_res_blocks; ++i) {
       const std::int64_t out = torso.channels(level);
       Block block(here());
-      block.add<ResBlock>(here(), torso, channels, out, Resample::none, place(out));
+      block.add<ResBlock>(here(), torso, channels, out, Resample::none, places.next(torso, out));
       channels = out;
       if (torso.attends(downsample))
         block.add<AttentionBlock>(here(), torso, channels, torso.heads(channels));
@@ -42,15 +39,18 @@ Encoder::Encoder(const Scope& scope, const TorsoConfig& torso, ResBlockPlaces& p
     if (level + 1 == torso.levels()) break;
     Block block(here());
     if (torso.resblock_updown)
-      block.add<ResBlock>(here(), torso, channels, channels, Resample::down, place(channels));
+      block.add<ResBlock>(here(), torso, channels, channels, Resample::down,
+                          places.next(torso, channels));
     else
       block.add<Downsample>(here(), channels, torso.conv_resample);
     finish(std::move(block));
   }
   const Scope middle = scope / "middle_block";
-  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none, place(channels));
+  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none,
+                              places.next(torso, channels));
   middle_block_.add<AttentionBlock>(middle, torso, channels, torso.heads(channels));
-  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none, place(channels));
+  middle_block_.add<ResBlock>(middle, torso, channels, channels, Resample::none,
+                              places.next(torso, channels));
 }
 
 Activation Encoder::operator()(const Var& x, const Var& x1, const Embedded& emb,

@@ -12,10 +12,10 @@ ResBlock::ResBlock(const Scope& scope, const TorsoConfig& torso, std::int64_t in
       checkpointed_(torso.use_checkpoint),
       dropout_(torso.dropout),
       place_(place),
-      embedding_width_(embedding_width(torso, out)),
+      embedding_channels_(torso.block_embedding_channels(out)),
       norm1_(scope / "in_layers" / 0, in),
       conv1_(scope / "in_layers" / 2, in, out, {.kernel = 3, .up2x = resample == Resample::up}),
-      emb_layer_(scope / "emb_layers" / 1, torso.embedding_channels(), embedding_width_),
+      emb_layer_(scope / "emb_layers" / 1, torso.embedding_channels(), embedding_channels_),
       norm2_(scope / "out_layers" / 0, out),
       conv2_(scope / "out_layers" / 3, out, out, {.kernel = 3}, Start::zero) {
   if (in != out)
@@ -23,7 +23,8 @@ ResBlock::ResBlock(const Scope& scope, const TorsoConfig& torso, std::int64_t in
 }
 
 void ResBlock::embed(const Var& emb, const Tensor& all) const {
-  all.channels(place_.at, place_.at + embedding_width_)
+  const ModuleScope scope(path());
+  all.channels(place_.at, place_.at + embedding_channels_)
       .copy_from(emb_layer_.fused(emb, /*silu_input=*/true).value());
 }
 
@@ -54,7 +55,7 @@ Activation ResBlock::compute(const Activation& x, const Activation& skip,
       norm1_.fused(x, skip, {.silu = true, .pool = down});  // [N,H,W,C], pooled [N,H/2,W/2,C]
   // Up-sampling is folded into the convolution's reading of `a`.
   const Activation b = conv1_.fused(a, {.stats = scale_shift_});  // [N,P,Q,K]
-  const Var e = emb.blocks ? Var(emb.blocks.channels(place_.at, place_.at + embedding_width_))
+  const Var e = emb.blocks ? Var(emb.blocks.channels(place_.at, place_.at + embedding_channels_))
                            : emb_layer_.fused(emb.emb, /*silu_input=*/true);
   // e is [N,2K], scale then shift, or [N,K]
   Var c;  // [N,P,Q,K]

@@ -23,10 +23,6 @@ class ResBlock : public Module<ResBlock> {
   /// `place` tells this block's dropout from all others', and where its part of Embedded::blocks is.
   ResBlock(const Scope& scope, const TorsoConfig& torso, std::int64_t in, std::int64_t out,
            Resample resample, ResBlockPlace place);
-  /// Channels that emb_layers give to a block of `out` channels.
-  static std::int64_t embedding_width(const TorsoConfig& torso, std::int64_t out) {
-    return torso.use_scale_shift_norm ? 2 * out : out;
-  }
   /// x [N,H,W,C0], skip [N,H,W,C1] or none (concatenated behind x), emb [N,4*model_channels]
   /// -> [N,P,Q,K].
   Activation forward(const Activation& x, const Activation& skip, const Embedded& emb) const;
@@ -40,7 +36,7 @@ class ResBlock : public Module<ResBlock> {
   bool checkpointed_;
   double dropout_;
   ResBlockPlace place_;
-  std::int64_t embedding_width_;
+  std::int64_t embedding_channels_;
   // In the order of PyTorch's parameters; skip_connection_ is empty where the channels stay as they are.
   GroupNorm norm1_;
   Conv2d conv1_;

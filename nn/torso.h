@@ -25,6 +25,11 @@ struct TorsoConfig {
   bool use_checkpoint = false;
 
   std::int64_t embedding_channels() const { return 4 * model_channels; }
+  /// Channels that the emb_layers of a residual block of `out` channels give: scale and shift, or what
+  /// is added.
+  std::int64_t block_embedding_channels(std::int64_t out) const {
+    return use_scale_shift_norm ? 2 * out : out;
+  }
   /// Channels of a level: int(channel_mult[level] * model_channels), as guided-diffusion rounds.
   std::int64_t channels(std::size_t level) const;
   /// Heads of an attention block of `width` channels.

@@ -61,22 +61,21 @@ void UNet::Impl::build_decoder(const Scope& scope) {
   // guided-diffusion's num_heads_upsample counts only where no head width is given.
   TorsoConfig decoder = torso;
   if (config.num_heads_upsample != -1) decoder.num_heads = config.num_heads_upsample;
-  const auto place = [&](std::int64_t out) {
-    return places.next(ResBlock::embedding_width(torso, out));
-  };
   for (std::size_t level = torso.levels(); level-- > 0;) {
     for (std::int64_t i = 0; i <= torso.num_res_blocks; ++i) {
       const Scope here = scope / "output_blocks" / static_cast<std::int64_t>(output_blocks.size());
       Block& block = output_blocks.emplace_back(here);
       const std::int64_t out = torso.channels(level);
-      block.add<ResBlock>(here, decoder, channels + skips.back(), out, Resample::none, place(out));
+      block.add<ResBlock>(here, decoder, channels + skips.back(), out, Resample::none,
+                          places.next(torso, out));
       skips.pop_back();
       channels = out;
       if (torso.attends(downsample))
         block.add<AttentionBlock>(here, decoder, channels, decoder.heads(channels));
       if (level > 0 && i == torso.num_res_blocks) {
         if (torso.resblock_updown)
-          block.add<ResBlock>(here, decoder, channels, channels, Resample::up, place(channels));
+          block.add<ResBlock>(here, decoder, channels, channels, Resample::up,
+                              places.next(torso, channels));
         else
           block.add<Upsample>(here, channels, torso.conv_resample);
         downsample /= 2;

@@ -13,7 +13,7 @@
 // traffic   x and dy twice, dx once: 5 N pixels C elements (and the addend's once). Each block of dx
 //           reads 2 G numbers of each piece from L2
 // roofline  memory; SiLU's exponential is taken twice an element, by the hardware's 2^x
-// delta     v1_chunks: 2-byte loads, and ten parameters an element in dx; a launch to join the groups
+// delta     v1_chunks: 2-byte loads, ten parameters an element in dx; a launch to join the groups
 // limits    no f64; each source's channels in whole vectors, all tensors aligned to 16 bytes; 256
 //           groups
 #include "kernels/group_norm/teams.cuh"

@@ -27,7 +27,8 @@ namespace {
 
 // Whether all channels of a group come with statistics.
 __device__ __forceinline__ bool is_ready(const GroupNormFwdParams& p, int g, int size) {
-  const bool in_x0 = g * size<p.in.c0, in_x1 = (g + 1) * size> p.in.c0;
+  const bool in_x0 = g * size < p.in.c0;
+  const bool in_x1 = (g + 1) * size > p.in.c0;
   return (!in_x0 || p.stats0.data) && (!in_x1 || p.stats1.data);
 }
 

@@ -40,6 +40,23 @@ __device__ __forceinline__ std::int64_t pixel_of(const GroupNormInput& in, int u
   return kPool ? pooled_pixel(in, unit, i % 4) : unit;
 }
 
+template <int kWidth>
+struct Width {
+  static constexpr int value = kWidth;
+};
+/// run(T{}, Width<...>()) with the element type and the width of vectors of a call.
+template <class Run>
+void for_vectors(DType dtype, unsigned vector, const Run& run) {
+  const auto of = [&](auto zero) {
+    if (vector == 2) return run(zero, Width<2>());
+    if (vector == 4) return run(zero, Width<4>());
+    if constexpr (sizeof(zero) == 2) run(zero, Width<8>());
+  };
+  if (dtype == DType::f16) return of(f16());
+  if (dtype == DType::bf16) return of(bf16());
+  of(0.0f);
+}
+
 inline dim3 one_block_grid(const GroupNormInput& in) {
   return dim3(static_cast<unsigned>(in.groups), static_cast<unsigned>(in.samples));
 }

@@ -80,33 +80,19 @@ __global__ void __launch_bounds__(kOneBlockBwdThreads, 1)
   }
 }
 
-template <class T, int kWidth>
-void run(const GroupNormBwdParams& p, Stream stream) {
-  launch({"group_norm_dx_one_block", one_block_grid(p.in), p.threads,
-          shared_bytes<BlockStorage<float>>()},
-         stream,
-         p.in.pool ? one_block_bwd_kernel<T, kWidth, true> : one_block_bwd_kernel<T, kWidth, false>,
-         p);
-}
-
-template <class T>
-void run(const GroupNormBwdParams& p, Stream stream) {
-  if (p.vector == 2) return run<T, 2>(p, stream);
-  if (p.vector == 4) return run<T, 4>(p, stream);
-  if constexpr (sizeof(T) == 2) run<T, 8>(p, stream);
-}
-
 }  // namespace
 
 void group_norm_bwd_v3(const GroupNormBwdParams& p, Stream stream) {
-  switch (p.in.x0.dtype) {
-    case DType::f16:
-      return run<f16>(p, stream);
-    case DType::bf16:
-      return run<bf16>(p, stream);
-    default:
-      return run<float>(p, stream);
-  }
+  for_vectors(p.in.x0.dtype, p.vector, [&](auto zero, auto width) {
+    using T = decltype(zero);
+    constexpr int kWidth = decltype(width)::value;
+    launch(
+        {"group_norm_dx_one_block", one_block_grid(p.in), p.threads,
+         shared_bytes<BlockStorage<float>>()},
+        stream,
+        p.in.pool ? one_block_bwd_kernel<T, kWidth, true> : one_block_bwd_kernel<T, kWidth, false>,
+        p);
+  });
 }
 
 }  // namespace TILLER_DEVICE

@@ -11,10 +11,11 @@
 //           sectors
 // roofline  a small batch: SiLU's two special functions an element on G N of the SMs; a large one:
 //           memory
-// delta     v2_vectors: two launches and x twice where a map is so small that starting a kernel costs
-//           more than its work
+// delta     v2_vectors: two launches and x twice where a map is so small that starting a kernel
+//           costs more than its work
 // limits    no f64; statistics that are not ready; maps of up to 1024 pixels; a group's size, its
-//           sources and all tensors in whole vectors of 2, 4 or (halves) 8 channels; what 512 threads keep
+//           sources and all tensors in whole vectors of 2, 4 or (halves) 8 channels; what 512 threads
+//           keep
 #include "kernels/group_norm/v3_one_block.cuh"
 
 namespace tiller {
@@ -91,33 +92,19 @@ __global__ void __launch_bounds__(kOneBlockFwdThreads, 1)
   }
 }
 
-template <class T, int kWidth>
-void run(const GroupNormFwdParams& p, Stream stream) {
-  launch({"group_norm_one_block", one_block_grid(p.in), p.threads,
-          shared_bytes<BlockStorage<float>>()},
-         stream,
-         p.in.pool ? one_block_fwd_kernel<T, kWidth, true> : one_block_fwd_kernel<T, kWidth, false>,
-         p);
-}
-
-template <class T>
-void run(const GroupNormFwdParams& p, Stream stream) {
-  if (p.vector == 2) return run<T, 2>(p, stream);
-  if (p.vector == 4) return run<T, 4>(p, stream);
-  if constexpr (sizeof(T) == 2) run<T, 8>(p, stream);
-}
-
 }  // namespace
 
 void group_norm_fwd_v3(const GroupNormFwdParams& p, Stream stream) {
-  switch (p.in.x0.dtype) {
-    case DType::f16:
-      return run<f16>(p, stream);
-    case DType::bf16:
-      return run<bf16>(p, stream);
-    default:
-      return run<float>(p, stream);
-  }
+  for_vectors(p.in.x0.dtype, p.vector, [&](auto zero, auto width) {
+    using T = decltype(zero);
+    constexpr int kWidth = decltype(width)::value;
+    launch(
+        {"group_norm_one_block", one_block_grid(p.in), p.threads,
+         shared_bytes<BlockStorage<float>>()},
+        stream,
+        p.in.pool ? one_block_fwd_kernel<T, kWidth, true> : one_block_fwd_kernel<T, kWidth, false>,
+        p);
+  });
 }
 
 }  // namespace TILLER_DEVICE

@@ -154,6 +154,47 @@ TEST(InputGradient, GatheredGradientsAreHandedOver) {
   EXPECT_EQ(handed, 1) << "a leaf's gradient is the sink's";
 }
 
+// A residual block's way back: the skip's gradient is taken along by the group norm, also where the
+// norm has a second source, and not where both sources are one value.
+TEST(InputGradient, GroupNormTakesTheSkipAlong) {
+  const Shape shape{2, 3, 3, 8};
+  const Tensor x = randn(shape, DType::f64, 1), w = randn(shape, DType::f64, 4);
+  const Var gamma(randn({16}, DType::f64, 2)), beta(randn({16}, DType::f64, 3));
+  struct Described final : TraceSink {
+    void on_op(const OpEvent& event) override {
+      if (event.op == std::string("group_norm_bwd"))
+        added += event.shape.find(", added") != std::string::npos;
+    }
+    int added = 0;
+  } described;
+  const TraceGuard guard(described, TraceLevel::ops);
+  const auto norm = [&](const Var& a, const Var& b) {
+    return group_norm(Activation(a), Activation(b), Var(gamma.value()), Var(beta.value()),
+                      {.groups = 4, .silu = true});
+  };
+  const auto sum = [&](const Var& h, const Var& skip) {
+    return add(reduce_sum(square(h)), reduce_sum(mul(skip, Var(w))));
+  };
+  // h = 2 x, so that it is no leaf; the second source is constant, or h itself.
+  for (const bool itself : {false, true}) {
+    const auto f = [&](const Var& v) {
+      const Var h = affine(v, 2, 0);
+      const Var branch = norm(h, itself ? h : Var(w));
+      return sum(branch, h);
+    };
+    const Tensor dx = input_gradient(f, x);
+    const Tensor branch = input_gradient(
+        [&](const Var& v) {
+          const Var h = affine(v, 2, 0);
+          return reduce_sum(square(norm(h, itself ? h : Var(w))));
+        },
+        x);
+    for (std::size_t i = 0; i < doubles(x).size(); ++i)
+      EXPECT_NEAR(doubles(dx)[i], doubles(branch)[i] + 2 * doubles(w)[i], 1e-10) << i;
+    EXPECT_EQ(described.added, 1) << (itself ? "both sources are one value" : "one source");
+  }
+}
+
 // An input gradient inside of somebody else's recording leaves that recording alone.
 TEST(InputGradient, NestsInsideARecording) {
   const Tensor x = randn({3}, DType::f64, 1);

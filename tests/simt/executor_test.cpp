@@ -255,6 +255,17 @@ TEST(Executor, LaunchesAreTraced) {
   const TraceGuard guard(sink, TraceLevel::launches);
   launch({"histogram", 5, 96, shared_bytes<PairStorage>()}, kStream, histogram, {out.data()});
   EXPECT_EQ(sink.seen, std::vector<std::string>{"histogram 5 96"});
+  // The same without running a block; and what a GPU would refuse is still refused.
+  const std::vector<int> before = out;
+  {
+    const executor::LaunchesOnly no_blocks;
+    launch({"counted", 5, 96, shared_bytes<PairStorage>()}, kStream, histogram, {out.data()});
+    EXPECT_THROW(launch({"k", 1, 1025}, kStream, histogram, {out.data()}), Error);
+  }
+  EXPECT_EQ(sink.seen.back(), "counted 5 96");
+  EXPECT_EQ(out, before);
+  launch({"histogram", 5, 96, shared_bytes<PairStorage>()}, kStream, histogram, {out.data()});
+  EXPECT_NE(out, before);
 }
 
 TEST(Executor, StackTopsLieOffPageBoundaries) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <string>
 
 #include "runtime/backend.h"
 
@@ -111,6 +112,46 @@ TEST_F(DenoiserTest, ReplaysNoticeNumbersThatAreNotFinite) {
   EXPECT_TRUE(denoiser.numbers_are_finite());
   for (int step = 0; step < 2; ++step) sampler.next();  // as it is, and replayed
   EXPECT_FALSE(denoiser.numbers_are_finite());
+}
+
+// Whether each step makes its scales and shifts itself or all were made ahead, and whatever a batch
+// before left behind.
+TEST(DenoiserTables, MakeNoDifference) {
+  const UNet unet(unet_config(), *randomize_parameters(1));
+  const Classifier classifier(classifier_config(), *randomize_parameters(2));
+  const GaussianDiffusion diffusion(process());
+  Denoiser denoiser(unet, &classifier, 2, diffusion);
+  const auto draw = [&](std::size_t most_bytes, std::int64_t n) {
+    denoiser.most_table_bytes = most_bytes;
+    std::vector<std::int64_t> y(static_cast<std::size_t>(n), 2);
+    y[0] = 1;
+    denoiser.start(n, Tensor::from(y, {n}));
+    Sampler sampler(diffusion, denoiser.model(), denoiser.guide(), {}, {n, kSize, kSize, 3},
+                    philox_noise(5, 0));
+    struct Modules final : TraceSink {
+      void on_op(const OpEvent& event) override {
+        own += event.module.find("emb_layers") != std::string::npos;
+      }
+      int own = 0;
+    } modules;
+    {
+      const TraceGuard guard(modules, TraceLevel::ops);
+      while (!sampler.done()) sampler.next();
+    }
+    EXPECT_EQ(modules.own > 0, most_bytes == 0);
+    return sampler.sample();
+  };
+  const std::size_t plenty = std::size_t{1} << 30;
+  const Tensor two = draw(plenty, 2), one = draw(plenty, 1);
+  const auto expect_same = [](const Tensor& a, const Tensor& b) {
+    const std::vector<float> x = a.to_vector<float>(), y = b.to_vector<float>();
+    ASSERT_EQ(x.size(), y.size());
+    for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 1e-4) << i;
+  };
+  expect_same(draw(0, 2), two);
+  expect_same(draw(plenty, 1), one);
+  expect_same(draw(0, 1), one);
+  expect_same(one, two.slice(0, 1));
 }
 
 }  // namespace

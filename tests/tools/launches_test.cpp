@@ -1,5 +1,5 @@
-// How many kernels a guided step of a published model launches on a GPU. At batch 1 and 64 pixels the
-// arithmetic of a step takes less time than a thousand launches, so the count is a budget.
+// How many kernels a guided step of a published model launches on a GPU: for a single small picture a
+// figure as important as its flops, and like these a budget.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -40,7 +40,7 @@ const KnownModel& known(std::string_view name) {
   throw std::logic_error("no such model");
 }
 
-// The launches of the last of three steps, when every form of a weight has been made.
+// The launches of a step behind the first, when every form of a weight has been made.
 Launches guided_step(const std::string& size, std::int64_t n) {
   const executor::LaunchesOnly no_blocks;
   Unwritten source;

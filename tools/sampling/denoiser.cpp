@@ -7,11 +7,6 @@
 
 namespace tiller {
 
-namespace {
-// What a batch's table of one network may take: 250 steps of one 64x64 picture need 27 MB.
-constexpr std::size_t kMostTableBytes = std::size_t{256} << 20;
-}  // namespace
-
 bool all_finite(const Tensor& x) {
   const Tensor values = cast_on_host(x.to(kCpu).contiguous(), DType::f32);
   const auto* v = values.data<float>();
@@ -120,16 +115,16 @@ void Denoiser::make_embeddings(const Tensor& labels) {
   const std::int64_t rows = diffusion_.steps() * n_;
   const auto fits = [&](const auto& network) {
     return static_cast<std::size_t>(rows * network.block_features()) * sizeof(float) <=
-           kMostTableBytes;
+           most_table_bytes;
   };
   const Tensor t = Tensor::from(times, {rows}, device());
   const Var emb = unet_.embed(t, conditional ? Tensor::from(y, {rows}, device()) : Tensor());
-  if (fits(unet_))
-    put(unet_blocks_, unet_.embed_blocks(emb));
-  else
-    put(embeddings_, emb.value());
-  if (classifier_ && fits(*classifier_))
-    put(classifier_blocks_, classifier_->embed_blocks(classifier_->embed(t)));
+  const bool unet_fits = fits(unet_), classifier_fits = classifier_ && fits(*classifier_);
+  // Of a batch before, of another size, nothing may be left that a step would prefer.
+  put(unet_blocks_, unet_fits ? unet_.embed_blocks(emb) : Tensor());
+  put(embeddings_, unet_fits ? Tensor() : emb.value());
+  put(classifier_blocks_,
+      classifier_fits ? classifier_->embed_blocks(classifier_->embed(t)) : Tensor());
 }
 
 void Denoiser::put(Tensor& into, const Tensor& value) {

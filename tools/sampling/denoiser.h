@@ -37,6 +37,9 @@ class Denoiser {
   Guide guide();
   /// Called before each network runs; may throw to stop.
   std::function<void()> on_network;
+  /// What start() may make ahead for one network: all steps' scales and shifts, [steps*N,F] f32.
+  /// Where they are more, each step makes its own.
+  std::size_t most_table_bytes = std::size_t{256} << 20;
 
  private:
   Var predict(const Var& x, const Tensor& timestep);

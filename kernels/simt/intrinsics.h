@@ -13,6 +13,7 @@
 #include "kernels/simt/warp.h"
 #include "runtime/half.h"
 #include "runtime/simt_graph.h"
+#include "runtime/simt_launches.h"
 #include "runtime/trace.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's own names.

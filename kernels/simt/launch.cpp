@@ -1,19 +1,10 @@
 // What launch() refuses before it runs anything, on simt as on a GPU.
 #include "kernels/simt/launch.h"
 
-#include <utility>
-
 #include "runtime/error.h"
 #include "runtime/trace.h"
 
 namespace tiller::executor {
-namespace {
-thread_local bool only_launches = false;
-}
-
-LaunchesOnly::LaunchesOnly() : before_(std::exchange(only_launches, true)) {}
-LaunchesOnly::~LaunchesOnly() { only_launches = before_; }
-bool launches_only() { return only_launches; }
 
 void check_launch(const LaunchSpec& spec) {
   const Dim3 &grid = spec.grid, &block = spec.block;

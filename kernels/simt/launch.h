@@ -10,18 +10,4 @@ inline constexpr std::size_t kMaxSharedBytes = 99 << 10;
 /// Throws Error for a launch that some GPU would refuse, and reports it to the trace.
 void check_launch(const LaunchSpec& spec);
 
-/// While it lives, launches of this thread are checked and reported to the trace, and no block runs:
-/// outputs keep their poison. To count what a network launches that is too large to be run here.
-class LaunchesOnly {
- public:
-  LaunchesOnly();
-  ~LaunchesOnly();
-  LaunchesOnly(const LaunchesOnly&) = delete;
-  LaunchesOnly& operator=(const LaunchesOnly&) = delete;
-
- private:
-  bool before_;
-};
-bool launches_only();
-
 }  // namespace tiller::executor

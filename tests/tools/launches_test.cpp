@@ -4,8 +4,8 @@
 
 #include <map>
 
-#include "kernels/simt/launch.h"
 #include "nn/published.h"
+#include "runtime/simt_launches.h"
 #include "runtime/trace.h"
 #include "tools/sampling/denoiser.h"
 

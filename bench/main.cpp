@@ -93,7 +93,8 @@ int run_program(int argc, char** argv) {
     return 0;
   }
   const bool on_cpu = options.device.type == DeviceType::cpu;
-  if (!options.list) backend(options.device);  // says why when it cannot be used
+  const bool counts_only = options.list || options.floors.flops > 0;
+  if (!counts_only) backend(options.device);  // says why when it cannot be used
   if (options.ceilings) {
     on_cpu ? print_ceilings() : print_device_ceilings(options.device);
     return 0;
@@ -106,6 +107,10 @@ int run_program(int argc, char** argv) {
   const std::vector<Case*> chosen = wanted(cases, options);
   if (options.list) {
     print_list(chosen);
+    return 0;
+  }
+  if (options.floors.flops > 0) {
+    print_floors(chosen, options.floors);
     return 0;
   }
   if (!on_cpu || options.twins) return run_on_device(chosen, options);

@@ -20,6 +20,21 @@ std::vector<std::string> words(const std::string& text) {
   return list;
 }
 
+double positive_real(const std::string& flag, const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0))
+    fail(ErrorKind::usage, fmt::format("{}: {} is not a positive number", flag, text));
+  return value;
+}
+
+Rates parse_rates(const std::string& text) {
+  const std::vector<std::string> both = words(text);
+  if (both.size() != 2)
+    fail(ErrorKind::usage, fmt::format("--floors {} is not TFLOPS,GBYTES", text));
+  return {1e12 * positive_real("--floors", both[0]), 1e9 * positive_real("--floors", both[1])};
+}
+
 std::int64_t positive(const std::string& flag, const std::string& text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -56,6 +71,8 @@ which calls
   --shape TEXT     only calls whose description holds TEXT
   --plain          without fusions: what a library that knows none can run, too
   --list           print the calls and their rows, measure nothing
+  --floors T,G     the least time of the calls at T TFLOP/s and G GB/s (read plus written), by
+                   operation, as CSV; measures nothing
 how
   --device NAME    cpu, cuda, cuda:1, simt (cpu): elsewhere than on the CPU each call is repeated
                    in a captured graph, study rows are left out above 20 GFLOP, and the output is
@@ -85,6 +102,7 @@ Options parse_options(int argc, char** argv) {
          for (const std::string& word : words(v)) o.passes.push_back(parse_pass(word));
        }},
       {"--batch", [&](const auto& v) { o.batch = positive("--batch", v); }},
+      {"--floors", [&](const auto& v) { o.floors = parse_rates(v); }},
       {"--versus", [&](const auto& v) { o.versus = v; }},
       {"--device", [&](const auto& v) { o.device = parse_device(v); }},
       {"--dtype", [&](const auto& v) { o.dtype = parse_torso(v); }},

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/floors.h"
 #include "bench/networks.h"
 
 namespace tiller::bench {
@@ -17,6 +18,7 @@ struct Options {
   DType dtype = DType::f32;
   bool tf32 = false, twins = false;
   double max_gflop = 0;  ///< leave larger calls out; 0: none
+  Rates floors;          ///< of the machine whose floors are asked for; else zeros
   std::string versus;
   int rounds = 7;
   bool plain = false, list = false, ceilings = false, markdown = false, check = true, help = false,

@@ -2,6 +2,7 @@
 
 #include "kernels/attention/flash_rows.h"
 #include "kernels/attention/reference.h"
+#include "kernels/cost.h"
 #include "kernels/rows_cuda.h"
 
 namespace tiller {
@@ -45,8 +46,6 @@ double qkv_bytes(const Args& args) {
   return static_cast<double>(s.samples * s.channels * (s.queries + 2 * s.tokens)) *
          static_cast<double>(size_of(args.qkv.dtype()));
 }
-
-double bytes(const Tensor& t) { return t ? static_cast<double>(t.bytes()) : 0; }
 
 template <class Args>
 std::string describe_any(const Args& args) {

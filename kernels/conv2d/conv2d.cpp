@@ -5,6 +5,7 @@
 
 #include "kernels/conv2d/rows.h"
 #include "kernels/conv2d/sizes.h"
+#include "kernels/cost.h"
 
 namespace tiller {
 
@@ -51,8 +52,6 @@ Shape out_shape(const Tensor& x, const Tensor& w, const ConvGeometry& geometry) 
   return {x.dim(0), conv_out(x.dim(1), w.dim(1), geometry), conv_out(x.dim(2), w.dim(2), geometry),
           w.dim(0)};
 }
-
-double bytes(const Tensor& t) { return t ? static_cast<double>(t.bytes()) : 0; }
 
 // How many of `size` input rows (or columns) some tap reads: not all, when the stride is larger
 // than the kernel or the last rows are left over.
@@ -164,15 +163,16 @@ Cost cost(const Conv2dFwdArgs& args) {
                                     (args.skip_bias ? 1 : 0) + (args.residual ? 1 : 0));
   // Statistics: sum; / count; - mean, square, sum.
   if (args.stats) total.flops += 4 * outputs + static_cast<double>(z.n * z.k);
-  total.bytes_read = source_bytes(z, args.dtype()) + bytes(args.w) + bytes(args.bias) +
-                     bytes(args.residual) + bytes(args.skip0) + bytes(args.skip1) +
-                     bytes(args.skip_w) + bytes(args.skip_bias);
+  total.bytes_read = source_bytes(z, args.dtype()) + weight_bytes(args.w, args.dtype()) +
+                     bytes(args.bias) + bytes(args.residual) + bytes(args.skip0) +
+                     bytes(args.skip1) + weight_bytes(args.skip_w, args.dtype()) +
+                     bytes(args.skip_bias);
   total.bytes_written = bytes(args.y) + bytes(args.stats);
   return total;
 }
 
 Cost cost(const Conv2dDgradArgs& args) {
-  return {product_flops(ConvSizes(args)), bytes(args.dy) + bytes(args.w),
+  return {product_flops(ConvSizes(args)), bytes(args.dy) + weight_bytes(args.w, args.dtype()),
           bytes(args.dx0) + bytes(args.dx1)};
 }
 

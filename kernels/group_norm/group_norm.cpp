@@ -1,5 +1,6 @@
 #include "kernels/group_norm/group_norm.h"
 
+#include "kernels/cost.h"
 #include "kernels/gemm/isa.h"
 #include "kernels/group_norm/blocks.h"
 #include "kernels/group_norm/reference.h"
@@ -59,8 +60,6 @@ std::string describe_any(const Args& args) {
   if (args.pool) text += ", pool";
   return text;
 }
-
-double bytes(const Tensor& t) { return t ? static_cast<double>(t.bytes()) : 0; }
 
 template <class Args>
 bool always(const Args&) {

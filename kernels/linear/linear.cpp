@@ -1,5 +1,6 @@
 #include "kernels/linear/linear.h"
 
+#include "kernels/cost.h"
 #include "kernels/linear/rows.h"
 
 namespace tiller {
@@ -34,8 +35,6 @@ void check_vector(const char* op, const char* what, const Tensor& t, std::int64_
   TILLER_CHECK(t.shape() == Shape({size}) && t.dtype() == wide && t.device() == x.device(),
                "{}: {} is {}, not {}[{}]", op, what, to_string(t), name(wide), size);
 }
-
-double bytes(const Tensor& t) { return t ? static_cast<double>(t.bytes()) : 0; }
 
 double product_flops(const Tensor& rows, const Tensor& w) {
   return 2.0 * static_cast<double>(rows.rows()) * static_cast<double>(w.numel());
@@ -82,13 +81,15 @@ Cost cost(const LinearFwdArgs& args) {
   total.flops = product_flops(args.x, args.w) +
                 outputs * ((args.bias ? 1 : 0) + (args.residual ? 1 : 0)) +
                 (args.silu_input ? 3 * static_cast<double>(args.x.numel()) : 0);  // exp, + 1, /
-  total.bytes_read = bytes(args.x) + bytes(args.w) + bytes(args.bias) + bytes(args.residual);
+  total.bytes_read =
+      bytes(args.x) + weight_bytes(args.w, args.dtype()) + bytes(args.bias) + bytes(args.residual);
   total.bytes_written = bytes(args.y);
   return total;
 }
 
 Cost cost(const LinearDgradArgs& args) {
-  return {product_flops(args.dy, args.w), bytes(args.dy) + bytes(args.w), bytes(args.dx)};
+  return {product_flops(args.dy, args.w), bytes(args.dy) + weight_bytes(args.w, args.dtype()),
+          bytes(args.dx)};
 }
 
 Cost cost(const LinearWgradArgs& args) {

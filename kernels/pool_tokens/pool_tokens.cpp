@@ -1,5 +1,6 @@
 #include "kernels/pool_tokens/pool_tokens.h"
 
+#include "kernels/cost.h"
 #include "kernels/pool_tokens/fast.h"
 #include "kernels/pool_tokens/reference.h"
 #include "kernels/rows_cuda.h"
@@ -14,8 +15,6 @@ void check_tensor(const char* op, const char* what, const Tensor& t, const Shape
                "{}: {} is {}, not {}{} on {}", op, what, to_string(t), name(dtype),
                to_string(shape), to_string(device));
 }
-
-double bytes(const Tensor& t) { return static_cast<double>(t.bytes()); }
 
 template <class Args>
 bool always(const Args&) {

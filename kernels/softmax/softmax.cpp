@@ -1,5 +1,6 @@
 #include "kernels/softmax/softmax.h"
 
+#include "kernels/cost.h"
 #include "kernels/rows_cuda.h"
 #include "kernels/softmax/fast.h"
 #include "kernels/softmax/reference.h"
@@ -37,7 +38,6 @@ void check_rows(const char* op, const Tensor& logits, const Tensor& labels, cons
                to_string(rows), to_string(logits));
 }
 
-double bytes(const Tensor& t) { return static_cast<double>(t.bytes()); }
 double count(std::int64_t n) { return static_cast<double>(n); }
 
 template <class Args>

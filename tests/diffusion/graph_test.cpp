@@ -4,13 +4,13 @@
 
 #include "runtime/backend.h"
 #include "tests/diffusion/util.h"
+#include "tests/gpu.h"
 
 namespace tiller {
 namespace {
 
 using namespace test;
 
-constexpr Device kSimt{DeviceType::simt, 0};
 const Shape kShape{2, 4, 4, 3};
 constexpr int kSteps = 6;
 
@@ -63,16 +63,16 @@ std::vector<float> run(Device device, SampleOptions options, bool guided) {
 }
 
 TEST(SamplerGraph, ReplaysWhatTheStepsWouldDo) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   for (const bool ddim : {false, true})
     for (const bool guided : {false, true})
       for (const bool own_noise : {false, true}) {
         SCOPED_TRACE(testing::Message() << ddim << guided << own_noise);
         SampleOptions options{.ddim = ddim, .eta = ddim ? 0.5 : 0.0};
-        const std::vector<float> expected = run(kSimt, options, guided);
+        const std::vector<float> expected = run(gpu(), options, guided);
         options.graph = true;
         if (own_noise) options.step_noise = StepNoise{11, 3};
-        EXPECT_EQ(run(kSimt, options, guided), expected);
+        EXPECT_EQ(run(gpu(), options, guided), expected);
       }
 }
 
@@ -87,20 +87,20 @@ TEST(SamplerGraph, RunsEagerlyOnTheCpu) {
 }
 
 TEST(SamplerGraph, AStepNeitherAllocatesNorWaits) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const GaussianDiffusion d =
       process(1000, "linear", std::to_string(kSteps), VarianceType::learned_range);
-  const Toy toy(kSimt);
+  const Toy toy(gpu());
   SampleOptions options;
   options.graph = true;
   options.step_noise = StepNoise{11, 3};
-  Sampler sampler(d, toy.model(), toy.guide(), options, kShape, noise_on(kSimt));
+  Sampler sampler(d, toy.model(), toy.guide(), options, kShape, noise_on(gpu()));
   sampler.next();
   EXPECT_FALSE(sampler.graph().captured()) << "the first step warms up";
   sampler.next();
   EXPECT_TRUE(sampler.graph().captured());
   EXPECT_GT(sampler.graph().nodes(), 10U);
-  const Backend& simt = backend(kSimt);
+  const Backend& simt = backend(gpu());
   const MemoryStats before = simt.memory();
   const std::uint64_t waits = simt.host_waits();
   while (!sampler.done()) {
@@ -113,7 +113,7 @@ TEST(SamplerGraph, AStepNeitherAllocatesNorWaits) {
 }
 
 TEST(SamplerGraph, RestartsForTheNextBatch) {
-  const Device device = available(kSimt) ? kSimt : kCpu;
+  const Device device = available(gpu()) ? gpu() : kCpu;
   const GaussianDiffusion d =
       process(1000, "linear", std::to_string(kSteps), VarianceType::learned_range);
   const Toy toy(device);

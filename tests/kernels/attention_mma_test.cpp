@@ -94,7 +94,7 @@ void expect_halves(const Op<Args>& op, const Make& make, const Collect& collect,
 class AttentionMma : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+    if (!available(gpu())) GTEST_SKIP() << no_gpu();
   }
 };
 
@@ -134,9 +134,9 @@ INSTANTIATE_TEST_SUITE_P(
 // Who serves what: one query and unaligned slices stay with the plain row, as do f32 and other head
 // sizes.
 TEST(AttentionMmaRows, ServeWhatTheySay) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const auto row = [](AttentionFwdArgs args) {
-    return std::string(choose_row(attention_fwd, on_device(args, DeviceType::simt)).name);
+    return std::string(choose_row(attention_fwd, on_device(args, gpu().type)).name);
   };
   for (const std::int64_t size : {64, 96, 128, 192, 256})
     EXPECT_EQ(row(forward({1, 5, 2, size}, DType::f16, DType::f16)),
@@ -155,7 +155,7 @@ TEST(AttentionMmaRows, ServeWhatTheySay) {
 
 // Without lse the result is the same, and scores of +-1e4 pick one token instead of overflowing.
 TEST(AttentionMmaRows, LargeLogitsAndNoLse) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   AttentionFwdArgs args = forward({1, 70, 1, 64}, DType::f16, DType::f16);
   args.lse = {};
   for (std::int64_t t = 0; t < 70; ++t)
@@ -163,7 +163,7 @@ TEST(AttentionMmaRows, LargeLogitsAndNoLse) {
       row_of<f16>(args.qkv, t)[d] = f16(100);
       row_of<f16>(args.qkv, t)[64 + d] = f16(static_cast<float>(t) - 40.0f);
     }
-  run(attention_fwd, on_device(args, DeviceType::simt));
+  run_on(gpu().type, attention_fwd, args);
   for (std::int64_t d = 0; d < 64; ++d)
     EXPECT_EQ(row_of<f16>(args.o, 3)[d].bits, row_of<f16>(args.qkv, 69)[128 + d].bits);
 }

@@ -258,7 +258,7 @@ std::string launches(const Op<Args>& op, const Args& args) {
     void on_launch(const LaunchEvent&) override { ++count; }
     int count = 0;
   } count;
-  const Args moved = on_device(args, DeviceType::simt);
+  const Args moved = on_device(args, gpu().type);
   const TraceGuard guard(count, TraceLevel::launches);
   run(op, moved);
   return fmt::format("{} {}", choose_row(op, moved).name, count.count);
@@ -266,7 +266,7 @@ std::string launches(const Op<Args>& op, const Args& args) {
 
 // Launches are what a small batch costs.
 TEST(GroupNormOpTest, GpuRowsLaunchFewKernels) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const auto fwd = [](Case c, int ready) {
     c.ready = ready;
     return launches(group_norm_fwd, forward(c, DType::f16, DType::f16));

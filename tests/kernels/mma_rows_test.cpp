@@ -79,7 +79,7 @@ constexpr Expected kExpected[] = {{DType::f16, Math::half, 1e-5, 2e-3},
 class MmaWidths : public testing::TestWithParam<ConvCase> {};
 
 TEST_P(MmaWidths, Convolution) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const ConvCase& c = GetParam();
   for (const Expected& e : kExpected) {
     SCOPED_TRACE(name(e.dtype));
@@ -135,7 +135,7 @@ class MmaSplits : public testing::TestWithParam<SplitCase> {
 
 // The parts of a sum, one step and many in each, with every epilogue.
 TEST_P(MmaSplits, Forward) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const ConvCase& c = GetParam().c;
   EXPECT_EQ(
       split_count(kMmaTiles[0],
@@ -157,7 +157,7 @@ TEST_P(MmaSplits, Forward) {
 }
 
 TEST_P(MmaSplits, Gradients) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   for (const Expected& e : kExpected) {
     SCOPED_TRACE(name(e.dtype));
     const ConvMaker make{GetParam().c, e.dtype}, exact{GetParam().c, DType::f64};
@@ -178,7 +178,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, MmaSplits, testing::ValuesIn(split_cases()),
 
 // A pixel that no tap of a strided convolution reaches has a gradient of zero.
 TEST(MmaRows, UnreachedPixelsHaveNoGradient) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const ConvCase c{"one_down", 1, 5, 6, 16, 0, 24, 1, {2, 0, false}};
   const Conv2dDgradArgs args = ConvMaker{c, DType::f16}.dgrad();
   int rows = 0;
@@ -199,7 +199,7 @@ TEST(MmaRows, UnreachedPixelsHaveNoGradient) {
 class MmaLinear : public testing::TestWithParam<LinearCase> {};
 
 TEST_P(MmaLinear, EveryProduct) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const LinearCase& c = GetParam();
   for (const Expected& e : kExpected) {
     SCOPED_TRACE(name(e.dtype));
@@ -233,8 +233,8 @@ INSTANTIATE_TEST_SUITE_P(Cases, MmaLinear,
 TEST(MmaRows, ARequestForF32NeverGetsTf32) {
   const ConvCase& c = wide_cases().front();
   Conv2dFwdArgs args = ConvMaker{c, DType::f32}.fwd();
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
-  args = on_device(args, DeviceType::simt);
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
+  args = on_device(args, gpu().type);
   EXPECT_STREQ(choose_row(conv2d_fwd, args).name, "v2_tiled");
   const MathGuard guard(Math::tf32);
   EXPECT_EQ(choose_row(conv2d_fwd, args).math, Math::tf32);

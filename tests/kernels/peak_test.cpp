@@ -4,21 +4,23 @@
 
 #include "runtime/backend.h"
 #include "runtime/error.h"
+#include "tests/gpu.h"
 
 namespace tiller {
 namespace {
 
-constexpr Device kSimt{DeviceType::simt, 0};
+using test::gpu;
+using test::no_gpu;
 
 // Two blocks, three rounds: every sum is known, so no round was dropped.
 TEST(Peak, AddsWhatItSaysItAdds) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   for (const auto& [kind, each] : {std::pair{PeakKind::fma_f32, 1.0f},
                                    {PeakKind::mma_f16, 4 * 16.0f},
                                    {PeakKind::mma_bf16, 4 * 16.0f},
                                    {PeakKind::mma_tf32, 4 * 8.0f}}) {
-    const Tensor sink = Tensor::empty({2 * kPeakThreads}, DType::f32, kSimt);
-    run_peak(kind, 3, sink, current_stream(kSimt));
+    const Tensor sink = Tensor::empty({2 * kPeakThreads}, DType::f32, gpu());
+    run_peak(kind, 3, sink, current_stream(gpu()));
     for (const float sum : sink.to_vector<float>())
       ASSERT_EQ(sum, 3 * kPeakChains * each) << name(kind);
     // A multiply-add raised a sum by at most one.

@@ -15,13 +15,13 @@ Tensor aligned_slice(const Tensor& t) { return as_slice(t, 8, 16); }
 class VectorRows : public testing::Test {
  protected:
   void SetUp() override {
-    if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+    if (!available(gpu())) GTEST_SKIP() << no_gpu();
   }
 };
 
 template <class Args>
 void expect_vectors(const Op<Args>& op, const Args& args, const char* row = "v2_vectors") {
-  EXPECT_STREQ(choose_row(op, on_device(args, DeviceType::simt)).name, row);
+  EXPECT_STREQ(choose_row(op, on_device(args, gpu().type)).name, row);
 }
 
 const Shape kShape{3, 5, 24};
@@ -61,7 +61,7 @@ TEST_F(VectorRows, CopiesOfAnyType) {
   const UnaryArgs args{UnaryKind::copy, Tensor::from(values, {3, 8}),
                        Tensor::empty({3, 8}, DType::i64)};
   expect_vectors(unary, args);
-  run(unary, on_device(args, DeviceType::simt));
+  run_on(gpu().type, unary, args);
   EXPECT_EQ(args.y.to_vector<std::int64_t>(), values);
 }
 
@@ -119,7 +119,7 @@ TEST_F(VectorRows, Dropout) {
   run(dropout_fwd, args);
   const std::vector<double> expected = doubles(args.y);
   poison(args.y);
-  run(dropout_fwd, on_device(args, DeviceType::simt));
+  run_on(gpu().type, dropout_fwd, args);
   EXPECT_EQ(doubles(args.y), expected);
 }
 
@@ -179,7 +179,7 @@ TEST_F(VectorRows, SamplerStep) {
         want.ddim = got.ddim = ddim;
         expect_vectors(sampler_step, got, "v2_pixels");
         run(sampler_step, want);
-        run(sampler_step, on_device(got, DeviceType::simt));
+        run_on(gpu().type, sampler_step, got);
         EXPECT_LE(relative_error(got.y, want.y), 1e-6);
         if (absent != 3) {
           EXPECT_LE(relative_error(got.x_start, want.x_start), 1e-6);

@@ -6,16 +6,18 @@
 #include "runtime/error.h"
 #include "runtime/tensor.h"
 #include "runtime/trace.h"
+#include "tests/gpu.h"
 
 namespace tiller {
 namespace {
 
-constexpr Device kSimt{DeviceType::simt, 0};
+using test::gpu;
+using test::no_gpu;
 
 class GraphTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+    if (!available(gpu())) GTEST_SKIP() << no_gpu();
   }
   // What a step does here: shift three numbers through a scratch tensor.
   static void shift(const Tensor& x) {
@@ -24,11 +26,11 @@ class GraphTest : public testing::Test {
   }
   static std::vector<float> values(const Tensor& x) { return x.to_vector<float>(); }
   const Tensor x_ =
-      available(kSimt) ? Tensor::from(std::vector<float>{1, 2, 3}, {3}, kSimt) : Tensor();
+      available(gpu()) ? Tensor::from(std::vector<float>{1, 2, 3}, {3}, gpu()) : Tensor();
 };
 
 TEST_F(GraphTest, RunsTheFirstStepAndReplaysFromTheSecondOn) {
-  StepGraph graph(kSimt, true);
+  StepGraph graph(gpu(), true);
   int calls = 0;
   const auto step = [&] {
     ++calls;
@@ -41,43 +43,43 @@ TEST_F(GraphTest, RunsTheFirstStepAndReplaysFromTheSecondOn) {
   EXPECT_EQ(values(x_), (std::vector<float>{1, 1, 1})) << "captured, then run once, not twice";
   EXPECT_TRUE(graph.captured());
   EXPECT_EQ(graph.nodes(), 2U);
-  x_.copy_from(Tensor::from(std::vector<float>{7, 8, 9}, {3}, kSimt));
+  x_.copy_from(Tensor::from(std::vector<float>{7, 8, 9}, {3}, gpu()));
   graph.run(step);
   EXPECT_EQ(values(x_), (std::vector<float>{7, 7, 8}));
   EXPECT_EQ(calls, 2);
 }
 
 TEST_F(GraphTest, AllocatesNothingAfterItsCapture) {
-  StepGraph graph(kSimt, true);
+  StepGraph graph(gpu(), true);
   const auto step = [&] { shift(x_); };
   graph.run(step);
   graph.run(step);
-  const MemoryStats before = backend(kSimt).memory();
-  const std::uint64_t waits = backend(kSimt).host_waits();
+  const MemoryStats before = backend(gpu()).memory();
+  const std::uint64_t waits = backend(gpu()).host_waits();
   for (int i = 0; i < 3; ++i) graph.run(step);
-  EXPECT_EQ(backend(kSimt).memory().allocations, before.allocations);
-  EXPECT_EQ(backend(kSimt).memory().segments, before.segments);
-  EXPECT_EQ(backend(kSimt).host_waits(), waits);
+  EXPECT_EQ(backend(gpu()).memory().allocations, before.allocations);
+  EXPECT_EQ(backend(gpu()).memory().segments, before.segments);
+  EXPECT_EQ(backend(gpu()).host_waits(), waits);
 }
 
 TEST_F(GraphTest, KeepsItsMemoryToItself) {
-  StepGraph graph(kSimt, true);
+  StepGraph graph(gpu(), true);
   const auto step = [&] { shift(x_); };
   graph.run(step);
   graph.run(step);
   // Whoever allocates now must not get the graph's scratch tensor.
   std::vector<Tensor> others;
-  for (int i = 0; i < 50; ++i) others.push_back(Tensor::zeros({3}, DType::f32, kSimt));
+  for (int i = 0; i < 50; ++i) others.push_back(Tensor::zeros({3}, DType::f32, gpu()));
   graph.run(step);
   for (const Tensor& other : others) EXPECT_EQ(values(other), std::vector<float>(3));
 }
 
 TEST_F(GraphTest, RefusesAStepThatWaitsForTheDevice) {
-  StepGraph graph(kSimt, true);
+  StepGraph graph(gpu(), true);
   const auto reads = [&] { values(x_); };
   const auto writes = [&] { x_.copy_from(Tensor::from(std::vector<float>{1, 2, 3}, {3})); };
   for (const std::function<void()>& step : {std::function<void()>(reads), {writes}}) {
-    StepGraph refused(kSimt, true);
+    StepGraph refused(gpu(), true);
     refused.run(step);
     EXPECT_THROW(refused.run(step), Error);
     EXPECT_EQ(values(x_), (std::vector<float>{1, 2, 3})) << "and the device works on";
@@ -89,10 +91,10 @@ TEST_F(GraphTest, RefusesAStepThatWaitsForTheDevice) {
 
 TEST_F(GraphTest, BranchesAreCapturedToo) {
   const Tensor y = x_.clone();
-  StepGraph graph(kSimt, true);
+  StepGraph graph(gpu(), true);
   const auto step = [&] {
     run_side_by_side(
-        kSimt, [&] { shift(x_); }, [&] { shift(y); });
+        gpu(), [&] { shift(x_); }, [&] { shift(y); });
   };
   for (int i = 0; i < 3; ++i) graph.run(step);
   EXPECT_EQ(graph.nodes(), 4U);
@@ -104,10 +106,10 @@ TEST_F(GraphTest, SideBySideTheSecondHasAStreamOfItsOwn) {
   void* first = nullptr;
   void* second = nullptr;
   run_side_by_side(
-      kSimt, [&] { first = current_stream(kSimt).handle; },
-      [&] { second = current_stream(kSimt).handle; });
+      gpu(), [&] { first = current_stream(gpu()).handle; },
+      [&] { second = current_stream(gpu()).handle; });
   EXPECT_NE(first, second);
-  EXPECT_EQ(current_stream(kSimt).handle, first);
+  EXPECT_EQ(current_stream(gpu()).handle, first);
 }
 
 struct Silent final : TraceSink {
@@ -117,13 +119,13 @@ struct Silent final : TraceSink {
 TEST_F(GraphTest, RunsEveryStepWhereItMust) {
   int calls = 0;
   const auto step = [&] { ++calls; };
-  StepGraph off(kSimt, false);
+  StepGraph off(gpu(), false);
   for (int i = 0; i < 4; ++i) off.run(step);
   EXPECT_EQ(calls, 4) << "disabled";
   StepGraph on_cpu(kCpu, true);
   for (int i = 0; i < 4; ++i) on_cpu.run(step);
   EXPECT_EQ(calls, 8) << "the CPU captures nothing";
-  StepGraph traced(kSimt, true);
+  StepGraph traced(gpu(), true);
   Silent sink;
   const TraceGuard guard(sink, TraceLevel::ops);
   for (int i = 0; i < 4; ++i) traced.run(step);

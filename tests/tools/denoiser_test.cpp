@@ -8,11 +8,14 @@
 #include <string>
 
 #include "runtime/backend.h"
+#include "tests/gpu.h"
 
 namespace tiller {
 namespace {
 
-constexpr Device kSimt{DeviceType::simt, 0};
+using test::gpu;
+using test::no_gpu;
+
 constexpr std::int64_t kBatch = 1, kSize = 8;
 
 // As small as groups of 32 allow, with every kind of layer.
@@ -51,14 +54,14 @@ DiffusionConfig process() {
 class DenoiserTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
-    unet_ = std::make_unique<UNet>(unet_config(), *randomize_parameters(1, DType::f32, kSimt));
+    if (!available(gpu())) GTEST_SKIP() << no_gpu();
+    unet_ = std::make_unique<UNet>(unet_config(), *randomize_parameters(1, DType::f32, gpu()));
     classifier_ = std::make_unique<Classifier>(classifier_config(),
-                                               *randomize_parameters(2, DType::f32, kSimt));
+                                               *randomize_parameters(2, DType::f32, gpu()));
   }
   static NoiseSource noise() {
     return [](std::int64_t draw, const Shape& shape) {
-      return philox_noise(5, 0)(draw, shape).to(kSimt);
+      return philox_noise(5, 0)(draw, shape).to(gpu());
     };
   }
   static Tensor label(std::int64_t y) {

@@ -1,5 +1,6 @@
 // Whole tiny networks through the CUDA kernels, thread by thread on simt: what they compute is what
 // PyTorch, or our own CPU rows, compute.
+#include "tests/gpu.h"
 #include "diffusion/losses.h"
 #include "nn/optimizer.h"
 #include "tests/integration/reference.h"
@@ -9,12 +10,10 @@ namespace {
 
 using namespace test;
 
-constexpr Device kSimt{DeviceType::simt, 0};
-
-class Simt : public testing::Test {
+class OnGpu : public testing::Test {
  protected:
   void SetUp() override {
-    if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+    if (!available(gpu())) GTEST_SKIP() << no_gpu();
   }
 };
 
@@ -54,29 +53,29 @@ struct Batch {
 
 double error(const Tensor& a, const Tensor& b) { return relative_error(a.to(kCpu), b.to(kCpu)); }
 
-TEST_F(Simt, OutputsArePyTorchs) {
+TEST_F(OnGpu, OutputsArePyTorchs) {
   const NpzReader file = NpzReader::open(data("unet_cond.npz"));
   const NpzReader half = NpzReader::open(data("unet_cond.fp16.npz"));
-  const Batch in("unet_cond.npz", 1, kSimt);
+  const Batch in("unet_cond.npz", 1, gpu());
   const auto first = [](const Tensor& t) { return channels_last(floats(t).slice(0, 1)); };
   const Tensor truth = first(file.read("out"));
-  const UNet exact = unet_on(kSimt, "unet_cond");
+  const UNet exact = unet_on(gpu(), "unet_cond");
   EXPECT_LE(error(exact(in.x, in.t, in.y, Var()).value(), truth), 1e-5);
   // Ours may be twice as far off as PyTorch's half, and must not be f32 in disguise.
-  const UNet rounded = unet_on(kSimt, "unet_cond", DType::f16);
+  const UNet rounded = unet_on(gpu(), "unet_cond", DType::f16);
   const double ours = error(rounded(in.x, in.t, in.y, Var()).value(), truth);
   EXPECT_LE(ours, 2 * relative_error(first(half.read("out")), truth));
   EXPECT_GT(ours, 1e-5);
 }
 
-TEST_F(Simt, ClassifierGradientsArePyTorchs) {
+TEST_F(OnGpu, ClassifierGradientsArePyTorchs) {
   const NpzReader file = NpzReader::open(data("classifier_attention.npz"));
   const NpzReader half = NpzReader::open(data("classifier_attention.fp16.npz"));
-  const Batch in("classifier_attention.npz", 1, kSimt);
+  const Batch in("classifier_attention.npz", 1, gpu());
   const auto first = [](const Tensor& t) { return channels_last(floats(t).slice(0, 1)); };
   const Tensor truth = first(file.read("grad"));
   for (const DType torso : {DType::f32, DType::f16}) {
-    const Classifier network = classifier_on(kSimt, torso);
+    const Classifier network = classifier_on(gpu(), torso);
     Tensor logits;
     const double ours = error(network.log_prob_gradient(in.x, in.t, in.y, &logits), truth);
     EXPECT_LE(ours,
@@ -142,7 +141,7 @@ void expect_same_step(const Step& ours, const Step& theirs, const ParameterList&
   EXPECT_GE(compared, theirs.gradients.size() / 2);
 }
 
-TEST_F(Simt, OneTrainingStepIsTheCpus) {
+TEST_F(OnGpu, OneTrainingStepIsTheCpus) {
   const GaussianDiffusion diffusion(
       process_config(reference_index().at("unet_cond").at("flags"), ""));
   const auto step = [&](Device device, ParameterList& parameters) {
@@ -157,11 +156,11 @@ TEST_F(Simt, OneTrainingStepIsTheCpus) {
     });
   };
   ParameterList parameters;
-  const Step theirs = step(kCpu, parameters), ours = step(kSimt, parameters);
+  const Step theirs = step(kCpu, parameters), ours = step(gpu(), parameters);
   expect_same_step(ours, theirs, parameters);
 }
 
-TEST_F(Simt, AClassifiersParameterGradientsAreTheCpus) {
+TEST_F(OnGpu, AClassifiersParameterGradientsAreTheCpus) {
   const auto step = [&](Device device, ParameterList& parameters) {
     const Batch in("classifier_attention.npz", 1, device);
     const Classifier network = classifier_on(device);
@@ -169,7 +168,7 @@ TEST_F(Simt, AClassifiersParameterGradientsAreTheCpus) {
     return train_once(network, 1, [&] { return cross_entropy(network(in.x, in.t), in.y); });
   };
   ParameterList parameters;
-  const Step theirs = step(kCpu, parameters), ours = step(kSimt, parameters);
+  const Step theirs = step(kCpu, parameters), ours = step(gpu(), parameters);
   expect_same_step(ours, theirs, parameters);
 }
 
@@ -196,13 +195,13 @@ Tensor guided_steps(Device device, const char* respacing, bool ddim, std::int64_
   return sampler.sample().to(kCpu);
 }
 
-TEST_F(Simt, GuidedDdpmStepsAreTheCpus) {
-  EXPECT_LE(relative_error(guided_steps(kSimt, "4", false, 2), guided_steps(kCpu, "4", false, 2)),
+TEST_F(OnGpu, GuidedDdpmStepsAreTheCpus) {
+  EXPECT_LE(relative_error(guided_steps(gpu(), "4", false, 2), guided_steps(kCpu, "4", false, 2)),
             1e-4);
 }
-TEST_F(Simt, GuidedDdimStepsAreTheCpus) {
+TEST_F(OnGpu, GuidedDdimStepsAreTheCpus) {
   EXPECT_LE(
-      relative_error(guided_steps(kSimt, "ddim4", true, 2), guided_steps(kCpu, "ddim4", true, 2)),
+      relative_error(guided_steps(gpu(), "ddim4", true, 2), guided_steps(kCpu, "ddim4", true, 2)),
       1e-4);
 }
 

@@ -1,9 +1,11 @@
 // tiller_bench_step: what a sampling step costs, as `tiller sample` runs it (captured, on a GPU),
-// with guidance and without. Takes sample's flags; prints one JSON object per run.
+// with guidance and without, and with the profiler looking on. Takes sample's flags; prints one JSON
+// object per run.
 #include <nlohmann/json.hpp>
 
 #include "runtime/backend.h"
 #include "tools/network.h"
+#include "tools/profile/recorder.h"
 #include "tools/sampling/denoiser.h"
 #include "tools/sampling/process.h"
 
@@ -11,7 +13,8 @@ namespace tiller::bench {
 
 namespace {
 
-constexpr int kBlocks = 5;     // the steps are timed in so many blocks, each waited for
+constexpr int kBlocks = 5;  // the steps are timed in so many blocks, each waited for; where steps
+                            // are not captured, in turn with blocks that are profiled
 constexpr int kWarmSteps = 2;  // the first runs as it is, the second is captured
 
 struct Setting {
@@ -45,13 +48,23 @@ nlohmann::json measure(const Setting& s) {
   const auto wait = [&] { memory.synchronize(current_stream(s.device)); };
   for (int i = 0; i < kWarmSteps; ++i) sampler.next();
   wait();
-  const std::int64_t each = (s.diffusion.steps() - kWarmSteps) / kBlocks;
-  std::vector<double> times;
-  for (int block = 0; block < kBlocks; ++block) {
+  // What is captured calls no operation that could be recorded.
+  const bool profiled = !sampler.graph().captured();
+  const std::int64_t each = (s.diffusion.steps() - kWarmSteps) / (profiled ? 2 * kBlocks : kBlocks);
+  const auto block = [&] {
     const std::int64_t begin = now_ns();
     for (std::int64_t i = 0; i < each; ++i) sampler.next();
     wait();
-    times.push_back(1e-9 * static_cast<double>(now_ns() - begin) / static_cast<double>(each));
+    return 1e-9 * static_cast<double>(now_ns() - begin) / static_cast<double>(each);
+  };
+  std::vector<double> times, profiled_times;
+  std::size_t operations = 0;
+  for (int i = 0; i < kBlocks; ++i) {
+    times.push_back(block());
+    if (!profiled) continue;
+    const Recorder recorder({});
+    profiled_times.push_back(block());
+    operations = recorder.recording().ops.size() / static_cast<std::size_t>(each);
   }
   return {{"guided", s.classifier != nullptr},
           {"batch", n},
@@ -61,7 +74,9 @@ nlohmann::json measure(const Setting& s) {
           {"nodes", sampler.graph().nodes()},
           {"peak_bytes", memory.memory().peak},
           {"finite", denoiser.numbers_are_finite()},
-          {"times", times}};
+          {"times", times},
+          {"profiled_times", profiled_times},
+          {"operations", operations}};
 }
 
 int run(const std::vector<std::string>& arguments) {
@@ -78,9 +93,9 @@ int run(const std::vector<std::string>& arguments) {
     fail(ErrorKind::usage, "tiller_bench_step needs --model_path FILE");
   const Network unet = open_model(flags.get<std::string>("model_path"), flags, device);
   const GaussianDiffusion diffusion(process_of(flags, unet.inference).config);
-  if (diffusion.steps() < kWarmSteps + kBlocks)
-    fail(ErrorKind::usage,
-         fmt::format("--timestep_respacing: at least {} steps are needed", kWarmSteps + kBlocks));
+  if (diffusion.steps() < kWarmSteps + 2 * kBlocks)
+    fail(ErrorKind::usage, fmt::format("--timestep_respacing: at least {} steps are needed",
+                                       kWarmSteps + 2 * kBlocks));
   fmt::print("{}\n", measure({flags, unet, nullptr, diffusion, device}).dump());
   if (!flags.given("classifier_path")) return 0;
   const Network classifier =

@@ -27,7 +27,7 @@ struct AttentionBwdParams {
   AttentionShape z;
   View qkv, o, d_o, dqkv;
   const float* lse;  // [N,NH,queries]
-  float* delta;      // [N,NH,queries]: do . o
+  float* delta;      // [N,NH,queries]: do . o, which the sweep for dq leaves for that for dk, dv
 };
 void attention_bwd_v1(const AttentionBwdParams& params, Stream stream);
 template <int kSize>

@@ -89,23 +89,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (a.lse && threadIdx.x == 0) a.lse[blockIdx.x] = largest + logf(sum);
 }
 
-// delta = do . o, a thread per query and head.
-__global__ void __launch_bounds__(kThreads, 2)
-    attention_delta_kernel(const AttentionBwdParams __grid_constant__ a) {
-  const AttentionShape& z = a.z;
-  const std::int64_t count = std::int64_t{z.samples} * z.heads * z.queries;
-  for (std::int64_t i = first_element(); i < count; i += next_element()) {
-    const auto head = static_cast<int>(i / z.queries % z.heads);
-    const std::int64_t row = i / z.queries / z.heads * z.queries + i % z.queries;
-    float sum = 0.0f;
-    for (int d = 0; d < z.head_size; ++d)
-      sum = fmaf(load(a.d_o, row, head * z.head_size + d), load(a.o, row, head * z.head_size + d),
-                 sum);
-    a.delta[i] = sum;
-  }
-}
-
-// dq of the block's token; zero for a token that asked nothing.
+// dq of the block's token, zero for one that asked nothing; delta = do . o is left for dk and dv.
 __global__ void __launch_bounds__(kThreads, 2)
     attention_dq_kernel(const AttentionBwdParams __grid_constant__ a) {
   auto& s = shared<Storage>();
@@ -118,10 +102,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (asked) {
     const std::int64_t query = std::int64_t{at.sample} * z.queries + at.token;
     const std::int64_t head_row = (std::int64_t{at.sample} * z.heads + at.head) * z.queries;
-    const float lse = a.lse[head_row + at.token], delta = a.delta[head_row + at.token];
+    const float lse = a.lse[head_row + at.token];
     fetch(s.q, a.qkv, row, q, z.head_size);
     fetch(s.d_o, a.d_o, query, at.head * z.head_size, z.head_size);
-    __syncthreads();
+    float own = 0.0f;  // of the channels that the thread has fetched
+    for (int d = static_cast<int>(threadIdx.x); d < z.head_size; d += kThreads)
+      own = fmaf(s.d_o[d], load(a.o, query, at.head * z.head_size + d), own);
+    const float delta = block_sum(s.block, own);  // and its barrier: q and d_o are there
+    if (threadIdx.x == 0) a.delta[head_row + at.token] = delta;
     for (int j = static_cast<int>(threadIdx.x); j < z.tokens; j += kThreads) {
       const std::int64_t key = row_of(z, at.sample, j);
       const float p = expf(z.scale * dot(s.q, a.qkv, key, k, z.head_size) - lse);
@@ -181,9 +169,6 @@ void attention_fwd_v1(const AttentionFwdParams& p, Stream stream) {
 void attention_bwd_v1(const AttentionBwdParams& p, Stream stream) {
   const AttentionShape& z = p.z;
   const auto blocks = static_cast<unsigned>(z.samples * z.heads * z.tokens);
-  launch(
-      {"attention_delta", blocks_for(std::int64_t{z.samples} * z.heads * z.queries, 1), kThreads},
-      stream, attention_delta_kernel, p);
   launch({"attention_dq", blocks, kThreads, shared_bytes<Storage>()}, stream, attention_dq_kernel,
          p);
   launch({"attention_dkv", blocks, kThreads, shared_bytes<Storage>()}, stream, attention_dkv_kernel,

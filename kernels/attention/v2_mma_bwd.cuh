@@ -5,14 +5,16 @@
 //           dV = P^T dO, dK = scale dS^T Q, dQ = scale dS K. Products of halves, sums f32; P and dS
 //           are rounded to the halves' type between two products
 // shapes    as the forward's; lse, delta [N,NH,T] f32
-// mapping   two sweeps of one kernel. For dK, dV a block owns 64 keys and walks over the queries;
-//           for dQ it owns 64 queries and walks over the keys. Either way, with (X, Y) the block's
-//           own tiles (K, V or Q, dO) and (Z, W) those that pass (Q, dO or K, V), a warp's 16 rows are
+// mapping   two sweeps of one kernel. For dQ a block owns 64 queries and walks over the keys; for
+//           dK, dV it owns 64 keys and walks over the queries. Either way, with (X, Y) the block's
+//           own tiles (Q, dO or K, V) and (Z, W) those that pass (K, V or Q, dO), a warp's 16 rows are
 //             P = exp(X Z^T), dS = P (Y W^T - delta);  first += dS Z;  second += P W (keys only)
-//           all from registers, no matrix goes to memory. Heads of 128 and more have two groups of
-//           warps for dK, dV, each with half of the columns and scores of its own
+//           all from registers, no matrix goes to memory. The first sweep makes delta of its own
+//           queries, four lanes a row, while its tiles are on their way, and leaves it for the
+//           second. Heads of 128 and more have two groups of warps for dK, dV, each with half of the
+//           columns and scores of its own
 // shared    the own tiles, and two stages of those that pass
-// traffic   own tiles and results once; the others ceil(T / 64) times, from L2, for each sweep
+// traffic   own tiles, O and results once; the others ceil(T / 64) times, from L2, for each sweep
 // roofline  mma.sync's rate: 14 T^2 D flops for the two sweeps together (18 with two groups)
 // delta     v1_plain sums channels one by one in f32 lanes, one token a block
 // limits    the forward's; the order of sums is fixed, so results are the same bits in every run
@@ -36,6 +38,25 @@ struct FlashBwdStorage {
   Array<T, kOwnRows * kHeadPitch<kSize>> own0, own1;
   Array<T, 2 * kPassingRows<kSize> * kHeadPitch<kSize>> passing0, passing1;
 };
+
+/// delta = dO . O of a query, made by four neighbouring lanes and then in all of them; 0 beyond the
+/// last query, whose lanes take part.
+template <class T, int kSize>
+__device__ __forceinline__ float delta_of_row(const AttentionBwdParams& a, std::int64_t row,
+                                              int channel, bool there) {
+  float sum = 0.0f;
+  for (int d = own_lane() % 4 * 8; there && d < kSize; d += 32) {
+    const Vec<T, 8> g =
+        load_vec<8>(static_cast<const T*>(a.d_o.data) + row * a.d_o.row_stride + channel + d);
+    const Vec<T, 8> y =
+        load_vec<8>(static_cast<const T*>(a.o.data) + row * a.o.row_stride + channel + d);
+#pragma unroll
+    for (int e = 0; e < 8; ++e)
+      sum = fmaf(static_cast<float>(g.v[e]), static_cast<float>(y.v[e]), sum);
+  }
+  for (int step = 2; step > 0; step /= 2) sum += __shfl_xor_sync(kFullMask, sum, step);
+  return sum;
+}
 
 template <class T, int kSize, bool kOwnKeys>
 __global__ void __launch_bounds__(128 * kGroups<kSize, kOwnKeys>, 1)
@@ -75,10 +96,12 @@ __global__ void __launch_bounds__(128 * kGroups<kSize, kOwnKeys>, 1)
     return query < z.tokens ? a.delta[head_row + query] : 0.0f;
   };
   float own_lse[2] = {0.0f, 0.0f}, own_delta[2] = {0.0f, 0.0f};
-  if (!kOwnKeys)
+  if constexpr (!kOwnKeys)
     for (int half = 0; half < 2; ++half) {
-      own_lse[half] = lse_of(own.first + warp_row + lane / 4 + half * 8);
-      own_delta[half] = delta_of(own.first + warp_row + lane / 4 + half * 8);
+      const int query = own.first + warp_row + lane / 4 + half * 8;
+      own_lse[half] = lse_of(query);
+      own_delta[half] = delta_of_row<T, kSize>(a, row + query, o, query < z.tokens);
+      if (lane % 4 == 0 && query < z.tokens) a.delta[head_row + query] = own_delta[half];
     }
 
   Tile<kColumns> first_sum = {};                  // dK or dQ
@@ -118,43 +141,14 @@ __global__ void __launch_bounds__(128 * kGroups<kSize, kOwnKeys>, 1)
     store_rows<T, kColumns>(a.dqkv, to, v + column, own_count - warp_row, second_sum, ones);
 }
 
-// delta = do . o: eight lanes for each query and head, in vectors.
-template <class T>
-__global__ void __launch_bounds__(kThreads, 2)
-    flash_delta_kernel(const AttentionBwdParams __grid_constant__ a) {
-  const AttentionShape& z = a.z;
-  const std::int64_t i = first_element() / 8, rows = std::int64_t{z.samples} * z.tokens;
-  const bool there = i < rows * z.heads;  // lanes beyond the end take part in the shuffles
-  const std::int64_t row = there ? i / z.heads : 0;
-  const int head = there ? static_cast<int>(i - row * z.heads) : 0;
-  float sum = 0.0f;
-  for (int d = static_cast<int>(threadIdx.x % 8) * 8; d < z.head_size; d += 64) {
-    const int channel = head * z.head_size + d;
-    const Vec<T, 8> g =
-        load_vec<8>(static_cast<const T*>(a.d_o.data) + row * a.d_o.row_stride + channel);
-    const Vec<T, 8> y =
-        load_vec<8>(static_cast<const T*>(a.o.data) + row * a.o.row_stride + channel);
-#pragma unroll
-    for (int e = 0; e < 8; ++e)
-      sum = fmaf(static_cast<float>(g.v[e]), static_cast<float>(y.v[e]), sum);
-  }
-  for (int step = 4; step > 0; step /= 2) sum += __shfl_xor_sync(kFullMask, sum, step);
-  if (!there || threadIdx.x % 8 != 0) return;
-  const std::int64_t sample = row / z.tokens, token = row - sample * z.tokens;
-  a.delta[(sample * z.heads + head) * z.tokens + token] = sum;
-}
-
 template <class T, int kSize>
 void flash_bwd(const AttentionBwdParams& p, Stream stream) {
   const AttentionShape& z = p.z;
-  launch({"attention_delta_vec", blocks_for(std::int64_t{z.samples} * z.tokens * z.heads * 8, 1),
-          kThreads},
-         stream, flash_delta_kernel<T>, p);
   constexpr std::size_t kShared = shared_bytes<FlashBwdStorage<T, kSize>>();
-  launch({"attention_dkv_mma", tiles_of(z), 128 * kGroups<kSize, true>, kShared}, stream,
-         flash_bwd_kernel<T, kSize, true>, p);
   launch({"attention_dq_mma", tiles_of(z), 128 * kGroups<kSize, false>, kShared}, stream,
          flash_bwd_kernel<T, kSize, false>, p);
+  launch({"attention_dkv_mma", tiles_of(z), 128 * kGroups<kSize, true>, kShared}, stream,
+         flash_bwd_kernel<T, kSize, true>, p);
 }
 
 template <int kSize>

@@ -138,6 +138,12 @@ void add_group_norm(Cases& c) {
   c.add("group_norm of tokens",
         [](const Vars& v) { return group_norm(v[0], v[1], v[2], {.groups = 2, .emb = {}}); },
         {c.activation({2, 5, 4}), c.parameter({4}), c.parameter({4})});
+  c.add("normed_linear",
+        [](const Vars& v) {
+          return normed_linear(v[0], v[1], v[2], v[3], v[4], {.groups = 2, .emb = {}});
+        },
+        {c.activation({2, 5, 4}), c.parameter({4}), c.parameter({4}), c.parameter({6, 4}),
+         c.parameter({6})});
 }
 
 void add_attention(Cases& c) {

@@ -61,6 +61,15 @@ Var group_norm(const Activation& x, const Var& gamma, const Var& beta,
 Var group_norm(const Activation& x0, const Activation& x1, const Var& gamma, const Var& beta,
                const GroupNormOptions& options = {});
 
+/// linear(group_norm(x)): x [N,...,C], gamma, beta [C], w [K,C], bias [K] or none -> [N,...,K]. One
+/// call where fuses_norm(), else the two. Throws Error for options with emb, SiLU or pool.
+Var normed_linear(const Activation& x, const Var& gamma, const Var& beta, const Var& w,
+                  const Var& bias, const GroupNormOptions& options = {});
+/// Whether that is one call: x's statistics are ready, a fast row passes x through the norm on its
+/// way into the product, and no parameter needs a gradient, which would want the normed x.
+bool fuses_norm(const Activation& x, const Var& gamma, const Var& beta, const Var& w,
+                const Var& bias, const GroupNormOptions& options = {});
+
 /// Self-attention: qkv [N,T,3C] -> [N,T,C], or [N,1,C] with one_query.
 Var attention(const Var& qkv, std::int64_t heads, QkvOrder order, bool one_query = false);
 

@@ -46,7 +46,10 @@ inline Tensors tensors(Conv2dFwdArgs& a) {
 }
 inline Tensors tensors(Conv2dDgradArgs& a) { return {&a.dy, &a.w, &a.dx0, &a.dx1}; }
 inline Tensors tensors(Conv2dWgradArgs& a) { return {&a.x0, &a.x1, &a.dy, &a.dw, &a.dbias}; }
-inline Tensors tensors(LinearFwdArgs& a) { return {&a.x, &a.w, &a.bias, &a.residual, &a.y}; }
+inline Tensors tensors(LinearFwdArgs& a) {
+  return {&a.x,          &a.w,          &a.bias,      &a.residual,      &a.y,
+          &a.norm.stats, &a.norm.gamma, &a.norm.beta, &a.norm.mean_rstd};
+}
 inline Tensors tensors(LinearDgradArgs& a) { return {&a.dy, &a.w, &a.dx}; }
 inline Tensors tensors(LinearWgradArgs& a) { return {&a.x, &a.dy, &a.dw, &a.dbias}; }
 inline Tensors tensors(GroupNormFwdArgs& a) {

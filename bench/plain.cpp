@@ -46,6 +46,7 @@ Conv2dWgradArgs without_fusions(Conv2dWgradArgs args) {
 LinearFwdArgs without_fusions(LinearFwdArgs args) {
   args.residual = {};
   args.silu_input = false;
+  args.norm = {};
   return args;
 }
 

@@ -24,8 +24,7 @@ Activation AttentionBlock::forward(const Activation& x) const {
 Var AttentionBlock::compute(const Activation& x) const {
   const Shape image = x.x.shape();                                             // [N,H,W,C]
   const Var tokens = reshape(x.x, {image[0], image[1] * image[2], image[3]});  // [N,T,C]
-  const Var normed = norm_(Activation(tokens, x.stats));                       // [N,T,C]
-  const Var qkv = qkv_(normed);                                                // [N,T,3C]
+  const Var qkv = qkv_.after(norm_, Activation(tokens, x.stats));              // [N,T,3C]
   const Var mixed = attention(qkv, heads_, order_);                            // [N,T,C]
   return reshape(proj_out_.fused(mixed, /*silu_input=*/false, tokens), image);
 }

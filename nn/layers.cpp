@@ -45,6 +45,13 @@ Var Linear::fused(const Var& x, bool silu_input, const Var& residual) const {
   return linear(x, weight_, bias_, residual, silu_input);
 }
 
+Var Linear::after(const GroupNorm& norm, const Activation& x) const {
+  if (activation_observer() || !fuses_norm(x, norm.weight(), norm.bias(), weight_, bias_))
+    return (*this)(norm(x));
+  const ModuleScope scope(path());
+  return normed_linear(x, norm.weight(), norm.bias(), weight_, bias_);
+}
+
 GroupNorm::GroupNorm(const Scope& scope, std::int64_t channels)
     : Module(scope.path()),
       weight_(scope.parameter("weight", {channels}, FileLayout::same, Init::ones())),

@@ -33,6 +33,8 @@ class Conv2d : public Module<Conv2d> {
   Tensor weight_, bias_;
 };
 
+class GroupNorm;
+
 /// nn.Linear; with FileLayout::conv1d, a 1-d convolution of width one over tokens.
 class Linear : public Module<Linear> {
  public:
@@ -42,6 +44,9 @@ class Linear : public Module<Linear> {
   Var forward(const Var& x) const;
   /// silu_input: w silu(x) + b. residual [...,K] or none.
   Var fused(const Var& x, bool silu_input, const Var& residual = {}) const;
+  /// The layer behind `norm`: x [N,...,C] -> [N,...,K], in one kernel where normed_linear() has one
+  /// and no ActivationObserver wants to see what the norm gives.
+  Var after(const GroupNorm& norm, const Activation& x) const;
 
  private:
   Tensor weight_;  // [K,C]
@@ -56,6 +61,8 @@ class GroupNorm : public Module<GroupNorm> {
   Var forward(const Activation& x) const;
   /// Over x0 and x1 (or none) as if they were concatenated.
   Var fused(const Activation& x0, const Activation& x1, const GroupNormOptions& options) const;
+  const Tensor& weight() const { return weight_; }  // [C]
+  const Tensor& bias() const { return bias_; }      // [C]
 
  private:
   Tensor weight_, bias_;  // [C]

@@ -64,6 +64,14 @@ Tensor concat(const Tensor& a, const Tensor& b) {
   return y;
 }
 
+Tensor linear_dgrad(const Tensor& dy, const Tensor& w) {
+  const Tensor dx = Tensor::empty(dy.shape().with(-1, w.dim(1)), dy.dtype(), dy.device());
+  const LinearDgradArgs args{dy, w, dx};
+  check(args);
+  run(tiller::linear_dgrad, args);
+  return dx;
+}
+
 Tensor reduced(ReduceKind kind, ReduceOver over, const Tensor& x, DType dtype) {
   Shape shape;
   switch (over) {

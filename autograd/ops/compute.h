@@ -2,6 +2,7 @@
 // What the operations share: small kernel calls on plain tensors, of which most backwards are made.
 // No tape is involved.
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/linear/linear.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resample/resample.h"
 #include "runtime/op.h"
@@ -51,6 +52,9 @@ Tensor dense(const Tensor& x);
 void copy(const Tensor& x, const Tensor& to);
 /// [..., C0] and [..., C1] -> [..., C0+C1].
 Tensor concat(const Tensor& a, const Tensor& b);
+
+/// dy [...,K] w [K,C] -> [...,C]: a linear layer's gradient by its input.
+Tensor linear_dgrad(const Tensor& dy, const Tensor& w);
 
 /// The sum, mean, ... of x over what `over` says, as `dtype`.
 Tensor reduced(ReduceKind kind, ReduceOver over, const Tensor& x, DType dtype);

@@ -58,7 +58,8 @@ Var linear(const Var& x, const Var& w, const Var& bias, const Var& residual, boo
                      .bias = bias.value(),
                      .residual = residual.value(),
                      .y = {},
-                     .silu_input = silu_input};
+                     .silu_input = silu_input,
+                     .norm = {}};
   args.y = Tensor::empty(x.shape().with(-1, w.dim(0)), x.dtype(), x.device());
   check(args);
   run_forward(args);
@@ -67,33 +68,30 @@ Var linear(const Var& x, const Var& w, const Var& bias, const Var& residual, boo
   const Needs needed = needs_of(inputs);
   const bool keep_x = needed[1] || (needed[0] && silu_input);
   const Shape w_shape = w.shape();
-  return record(
-      "linear", inputs, args.y, saved(if_needed(keep_x, args.x), if_needed(needed[0], args.w)),
-      [=](const Saved& s, const Tensor& incoming, Needs needs) {
-        const Tensor dy = compute::dense(incoming);
-        const DType wide = accumulate_dtype(dy.dtype());
-        Grads grads(4);
-        if (needs[0]) {
-          const LinearDgradArgs d{
-              dy, s[1], Tensor::empty(dy.shape().with(-1, w_shape[1]), dy.dtype(), dy.device())};
-          check(d);
-          run(linear_dgrad, d);
-          grads[0] = silu_input ? silu_gradient(s[0], d.dx) : d.dx;
-        }
-        if (needs[1]) {
-          LinearWgradArgs d{s[0], dy, {}, {}, silu_input};
-          d.dw = Tensor::empty(w_shape, wide, dy.device());
-          if (needs[2]) d.dbias = Tensor::empty({w_shape[0]}, wide, dy.device());
-          check(d);
-          run_wgrad(d);
-          grads[1] = d.dw;
-          grads[2] = d.dbias;
-        } else if (needs[2]) {
-          grads[2] = compute::sum(dy, ReduceOver::leading, wide);
-        }
-        if (needs[3]) grads[3] = dy;
-        return grads;
-      });
+  return record("linear", inputs, args.y,
+                saved(if_needed(keep_x, args.x), if_needed(needed[0], args.w)),
+                [=](const Saved& s, const Tensor& incoming, Needs needs) {
+                  const Tensor dy = compute::dense(incoming);
+                  const DType wide = accumulate_dtype(dy.dtype());
+                  Grads grads(4);
+                  if (needs[0]) {
+                    const Tensor dx = compute::linear_dgrad(dy, s[1]);
+                    grads[0] = silu_input ? silu_gradient(s[0], dx) : dx;
+                  }
+                  if (needs[1]) {
+                    LinearWgradArgs d{s[0], dy, {}, {}, silu_input};
+                    d.dw = Tensor::empty(w_shape, wide, dy.device());
+                    if (needs[2]) d.dbias = Tensor::empty({w_shape[0]}, wide, dy.device());
+                    check(d);
+                    run_wgrad(d);
+                    grads[1] = d.dw;
+                    grads[2] = d.dbias;
+                  } else if (needs[2]) {
+                    grads[2] = compute::sum(dy, ReduceOver::leading, wide);
+                  }
+                  if (needs[3]) grads[3] = dy;
+                  return grads;
+                });
 }
 
 }  // namespace tiller

@@ -7,6 +7,17 @@
 namespace tiller {
 inline namespace TILLER_DEVICE {
 
+/// A group norm between x0 and the product, which has one tap then: x0 becomes
+/// T((x0 - mean) rstd gamma + beta).
+struct MmaNorm {
+  const float* moments;       // [N,C,2] ready mean and squared deviations over a sample's pixels;
+                              // null: no norm
+  const float *gamma, *beta;  // [C]
+  float* mean_rstd;           // [N,G,2] out
+  int pixels, groups;         // rows of a sample, and groups of channels
+  float eps;
+};
+
 struct MmaParams {
   ConvShape z;                     // z.pad is not used: the two sides may differ
   int pad_h, pad_w;                // rows above and columns left of the input, also negative
@@ -23,11 +34,17 @@ struct MmaParams {
   int splits;      // parts of the sum; more than one: their sums go to `partial`
   float* partial;  // [splits][M and K rounded up to tiles]
   float* moments;  // [blocks of rows,K,2] mean and squared deviations, or null
+  MmaNorm norm;    // or absent; only of mma_normed_product()
 };
 
 /// Launches the tiles of one product; with splits > 1 split_k_reduce() finishes it.
 template <int kRows, int kWidth>
 void mma_product(const MmaParams& params, Stream stream);
+/// The same behind a group norm: halves, samples of whole kNormRows rows, at most kNormChannels
+/// channels in whole vectors.
+template <int kRows, int kWidth>
+void mma_normed_product(const MmaParams& params, Stream stream);
+inline constexpr int kNormRows = 64, kNormChannels = 1024;
 
 /// `partial`'s rows and columns. A block finishes kReduceRows rows: an 8x8 map of one sample, whose
 /// moments then need no joining.

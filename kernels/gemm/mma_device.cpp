@@ -12,7 +12,19 @@ bool in_vectors(const Tensor& t) {
   return !t || (t.aligned(16) && static_cast<std::size_t>(t.cols()) * size_of(t.dtype()) % 16 == 0);
 }
 
+void normed_product(int tile, const MmaParams& p, Stream stream) {
+  switch (tile) {
+    case 0:
+      return mma_normed_product<64, 64>(p, stream);
+    case 3:
+      return mma_normed_product<128, 128>(p, stream);
+    default:
+      return mma_normed_product<128, 96>(p, stream);
+  }
+}
+
 void product(int tile, const MmaParams& p, Stream stream) {
+  if (p.norm.moments) return normed_product(tile, p, stream);
   switch (tile) {
     case 0:
       return mma_product<64, 64>(p, stream);

@@ -59,7 +59,7 @@ const char* plan_mma(const MmaSize& size, Math request) {
     least = cost;
   };
   for (const MmaTile& tile : kMmaTiles) {
-    if (!tile_fits(tile, size.n)) continue;
+    if (!tile_fits(tile, size)) continue;
     consider(half ? tile.half : tile.tf32, cost_of(tile, size, 1));
     const int splits = tile.half_split ? split_count(tile, size) : 1;
     if (splits > 1) consider(half ? tile.half_split : tile.tf32_split, cost_of(tile, size, splits));

@@ -15,14 +15,16 @@ struct MmaTile {
   int rows, width;
   const char *half, *tf32;              ///< v3_mma
   const char *half_split, *tf32_split;  ///< v4_split_k, or null
+  bool normed = false;                  ///< whether halves may come through a group norm
 };
 inline constexpr MmaTile kMmaTiles[] = {
-    {64, 64, "v3_mma@64x64", "v3_mma_tf32@64x64", "v4_split_k@64x64", "v4_split_k_tf32@64x64"},
+    {64, 64, "v3_mma@64x64", "v3_mma_tf32@64x64", "v4_split_k@64x64", "v4_split_k_tf32@64x64",
+     true},
     {128, 64, "v3_mma@128x64", "v3_mma_tf32@128x64", nullptr, nullptr},
     {64, 128, "v3_mma@64x128", "v3_mma_tf32@64x128", "v4_split_k@64x128", "v4_split_k_tf32@64x128"},
     {128, 128, "v3_mma@128x128", "v3_mma_tf32@128x128", "v4_split_k@128x128",
-     "v4_split_k_tf32@128x128"},
-    {128, 96, "v3_mma@128x96", "v3_mma_tf32@128x96", nullptr, nullptr},
+     "v4_split_k_tf32@128x128", true},
+    {128, 96, "v3_mma@128x96", "v3_mma_tf32@128x96", nullptr, nullptr, true},
     {128, 192, "v3_mma@128x192", "v3_mma_tf32@128x192", "v4_split_k@128x192",
      "v4_split_k_tf32@128x192"},
     {128, 256, "v3_mma@128x256", "v3_mma_tf32@128x256", nullptr, nullptr},
@@ -33,15 +35,17 @@ inline constexpr int kMmaTileCount = 7;
 struct MmaSize {
   std::int64_t m, n, k;
   DType dtype;
+  bool normed = false;  ///< a group norm stands before it
 };
 
 /// Terms of a step of the kernels: 64 bytes of every row.
 inline constexpr std::int64_t step_terms(DType dtype) { return dtype == DType::f32 ? 16 : 32; }
 
 /// Wide tiles serve channels that they divide; 64 serves any number, 128 any that is larger.
-inline constexpr bool tile_fits(const MmaTile& tile, std::int64_t n) {
+inline constexpr bool tile_fits(const MmaTile& tile, const MmaSize& size) {
+  if (size.normed && !tile.normed) return false;
   if (tile.width == 64) return true;
-  return tile.width == 128 ? n > 64 : n % tile.width == 0;
+  return tile.width == 128 ? size.n > 64 : size.n % tile.width == 0;
 }
 
 /// Multiprocessors that a launch should fill: an H100's. A constant, so that the order of additions

@@ -24,7 +24,7 @@ Row<Args> mma_row() {
           [](const Args& args) {
             if (!mma_dtype(args.dtype(), kMath) || !mma_serves(args)) return false;
             const MmaSize size = mma_size(args);
-            return tile_fits(kTileOf, size.n) && (!kSplit || split_count(kTileOf, size) > 1);
+            return tile_fits(kTileOf, size) && (!kSplit || split_count(kTileOf, size) > 1);
           },
           [](const Args& args) {
             return measured([&](Arena& arena) { mma_run(args, kChoice, arena, {}); });

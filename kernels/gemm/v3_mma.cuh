@@ -73,10 +73,20 @@ __device__ __forceinline__ void mma_step(MmaStages<T, kRows, kWidth>& s, int sta
   }
 }
 
-template <class T, int kRows, int kWidth>
-__global__ void __launch_bounds__(kThreads, 1) mma_kernel(const MmaParams __grid_constant__ p) {
+/// What happens to x between its arrival in shared memory and the product: nothing. v3_normed has
+/// another.
+struct AsLoaded {
+  template <class Loader>
+  __device__ __forceinline__ void begin(const MmaParams&, const Loader&) {}
+  template <class Loader, class Stages>
+  __device__ __forceinline__ void arrived(const Loader&, Stages&, int) {}
+};
+
+/// A block's tile.
+template <class T, int kRows, int kWidth, class Input>
+__device__ __forceinline__ void mma_tile(const MmaParams& p, MmaStorage<T, kRows, kWidth>& storage,
+                                         Input& input) {
   using Warps = MmaWarps<kRows, kWidth>;
-  auto& storage = shared<MmaStorage<T, kRows, kWidth>>();
   auto& stages = storage.stages;
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   const int down = warp / Warps::kAcross;
@@ -86,8 +96,10 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const MmaParams __grid
   float sum[Warps::kTilesM][Warps::kTilesN][4] = {};
 #pragma unroll
   for (int stage = 0; stage < kStages - 1; ++stage) loader.load(stages, stage);
+  input.begin(p, loader);
   for (int step = 0; step < loader.steps; ++step) {
     cp_async_wait<kStages - 2>();
+    input.arrived(loader, stages, step % kStages);  // of this thread's copies
     // Two things at once: everybody's copies of this step are there, and everybody has read the
     // stage that the next copies overwrite.
     __syncthreads();
@@ -135,12 +147,23 @@ __global__ void __launch_bounds__(kThreads, 1) mma_kernel(const MmaParams __grid
 }
 
 template <class T, int kRows, int kWidth>
+__global__ void __launch_bounds__(kThreads, 1) mma_kernel(const MmaParams __grid_constant__ p) {
+  AsLoaded input;
+  mma_tile<T, kRows, kWidth>(p, shared<MmaStorage<T, kRows, kWidth>>(), input);
+}
+
+/// The blocks of a product.
+template <int kRows, int kWidth>
+dim3 mma_grid(const MmaParams& p) {
+  return dim3(static_cast<unsigned>((p.z.n * p.z.p * p.z.q + kRows - 1) / kRows),
+              static_cast<unsigned>((p.z.k + kWidth - 1) / kWidth),
+              static_cast<unsigned>(p.splits));
+}
+
+template <class T, int kRows, int kWidth>
 void launch_mma(const char* name, const MmaParams& p, Stream stream) {
-  const dim3 grid(static_cast<unsigned>((p.z.n * p.z.p * p.z.q + kRows - 1) / kRows),
-                  static_cast<unsigned>((p.z.k + kWidth - 1) / kWidth),
-                  static_cast<unsigned>(p.splits));
-  launch({name, grid, kThreads, shared_bytes<MmaStorage<T, kRows, kWidth>>()}, stream,
-         mma_kernel<T, kRows, kWidth>, p);
+  launch({name, mma_grid<kRows, kWidth>(p), kThreads, shared_bytes<MmaStorage<T, kRows, kWidth>>()},
+         stream, mma_kernel<T, kRows, kWidth>, p);
 }
 
 template <int kRows, int kWidth>

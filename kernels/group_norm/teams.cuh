@@ -1,23 +1,13 @@
 #pragma once
-// How a block of v2_vectors puts groups together. Eight lanes are a team, a group is a team's: 32
-// groups at a time, all of whose loads are in flight at once. A team's sums are made in one order.
+// How the teams of a block of v2_vectors (team.cuh) put groups together.
 #include "kernels/group_norm/moments.cuh"
+#include "kernels/group_norm/team.cuh"
 #include "kernels/group_norm/v2_vectors.cuh"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
 
-inline constexpr int kTeam = 8, kTeams = kThreads / kTeam;
-
-__device__ __forceinline__ int own_team() { return static_cast<int>(threadIdx.x) / kTeam; }
-__device__ __forceinline__ int team_lane() { return static_cast<int>(threadIdx.x) % kTeam; }
-
-/// The sum over a team, in all of its lanes. All lanes of the warp take part.
-__device__ __forceinline__ float team_sum(float value) {
-  for (int step = kTeam / 2; step > 0; step /= 2) value += __shfl_xor_sync(kFullMask, value, step);
-  return value;
-}
-/// Likewise of moments, in the first lane.
+/// What a team's lanes have, merged in the first.
 __device__ __forceinline__ Moments team_merge(Moments m) {
   for (int step = kTeam / 2; step > 0; step /= 2)
     m = merge(m, {__shfl_down_sync(kFullMask, m.count, step, kTeam),

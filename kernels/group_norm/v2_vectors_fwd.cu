@@ -32,14 +32,13 @@ __device__ __forceinline__ bool is_ready(const GroupNormFwdParams& p, int g, int
   return (!in_x0 || p.stats0.data) && (!in_x1 || p.stats1.data);
 }
 
-// The ready moments of a channel.
-__device__ __forceinline__ Moments ready_moments(const GroupNormFwdParams& p, std::int64_t n,
-                                                 int c) {
+// The ready moments of a channel: mean, and sum of squared deviations.
+__device__ __forceinline__ const float* ready_moments(const GroupNormFwdParams& p, std::int64_t n,
+                                                      int c) {
   const GroupNormInput& in = p.in;
   const View& from = c < in.c0 ? p.stats0 : p.stats1;
   const std::int64_t row = c < in.c0 ? n * in.c0 + c : n * (in.channels - in.c0) + c - in.c0;
-  const float* at = static_cast<const float*>(from.data) + row * from.row_stride;
-  return {static_cast<float>(in.pixels), at[0], at[1]};
+  return static_cast<const float*>(from.data) + row * from.row_stride;
 }
 
 template <class T>
@@ -134,17 +133,10 @@ __device__ __forceinline__ void join_groups(GroupPairs& s, const GroupNormFwdPar
   for (int round = 0; round < team_rounds(own); ++round) {
     const TeamGroup t = team_group(own, round);
     const bool ready = t.there && is_ready(p, t.g, own.size);
-    // All channels of the group, also those of the neighbouring block. The second time they come
-    // from the L1 cache.
-    const int first = t.g * own.size + team_lane(), end = ready ? (t.g + 1) * own.size : 0;
-    float sum = 0.0f, m2 = 0.0f;
-    for (int c = first; c < end; c += kTeam) sum += ready_moments(p, n, c).mean;
-    float mean = team_sum(sum) / static_cast<float>(own.size);
-    for (int c = first; c < end; c += kTeam) {
-      const Moments m = ready_moments(p, n, c);
-      m2 += m.m2 + m.count * ((m.mean - mean) * (m.mean - mean));
-    }
-    m2 = team_sum(m2);
+    // All channels of the group, also those of the neighbouring block.
+    GroupMoments joined =
+        join_channels(t.g * own.size, own.size, ready, static_cast<float>(in.pixels),
+                      [&](int c) { return ready_moments(p, n, c); });
     if (p.pieces) {
       Moments all{0.0f, 0.0f, 0.0f};
       for_each_piece(in, own, t, n, t.there && !ready, [&](std::int64_t piece) {
@@ -152,18 +144,15 @@ __device__ __forceinline__ void join_groups(GroupPairs& s, const GroupNormFwdPar
         all = merge(all, {from[0], from[1], from[2]});
       });
       all = team_merge(all);
-      if (!ready) {
-        mean = all.mean;
-        m2 = all.m2;
-      }
+      if (!ready) joined = {all.mean, all.m2};
     }
     if (!t.there || team_lane() > 0) continue;
-    const float rstd = 1.0f / sqrtf(m2 / count + p.eps);
-    s.first[t.index] = mean;
+    const float rstd = 1.0f / sqrtf(joined.m2 / count + p.eps);
+    s.first[t.index] = joined.mean;
     s.second[t.index] = rstd;
     if (blockIdx.y > 0 || t.g * own.size < own.begin) continue;  // another block writes it
     float* to = in.mean_rstd + 2 * (n * in.groups + t.g);
-    to[0] = mean;
+    to[0] = joined.mean;
     to[1] = rstd;
   }
   __syncthreads();

@@ -42,6 +42,19 @@ double product_flops(const Tensor& rows, const Tensor& w) {
 
 }  // namespace
 
+GroupNormFwdArgs norm_of(const LinearFwdArgs& args, const Tensor& y) {
+  GroupNormFwdArgs norm;
+  norm.x0 = args.x;
+  norm.gamma = args.norm.gamma;
+  norm.beta = args.norm.beta;
+  norm.stats0 = args.norm.stats;
+  norm.y = y;
+  norm.mean_rstd = args.norm.mean_rstd;
+  norm.groups = args.norm.groups;
+  norm.eps = args.norm.eps;
+  return norm;
+}
+
 void check(const LinearFwdArgs& args) {
   const char* op = "linear";
   check_input(op, "x", args.x);
@@ -52,6 +65,10 @@ void check(const LinearFwdArgs& args) {
   if (args.bias) check_vector(op, "bias", args.bias, args.w.dim(0), args.x);
   if (args.residual)
     check_rows(op, "residual", args.residual, args.x, args.w.dim(0), args.x.dtype());
+  if (!args.norm) return;
+  TILLER_CHECK(!args.silu_input, "{}: x {} passes through a norm or through SiLU, not both", op,
+               to_string(args.x));
+  check(norm_of(args, args.x));
 }
 
 void check(const LinearDgradArgs& args) {
@@ -84,7 +101,10 @@ Cost cost(const LinearFwdArgs& args) {
   total.bytes_read =
       bytes(args.x) + weight_bytes(args.w, args.dtype()) + bytes(args.bias) + bytes(args.residual);
   total.bytes_written = bytes(args.y);
-  return total;
+  if (!args.norm) return total;
+  Cost norm = cost(norm_of(args, {}));
+  norm.bytes_read -= bytes(args.x);  // once for both
+  return total += norm;
 }
 
 Cost cost(const LinearDgradArgs& args) {
@@ -100,8 +120,12 @@ Cost cost(const LinearWgradArgs& args) {
 }
 
 std::string describe(const LinearFwdArgs& args) {
-  return fmt::format("{}x {}, w {}{}", args.silu_input ? "silu " : "", to_string(args.x),
-                     to_string(args.w.shape()), args.residual ? ", residual" : "");
+  return fmt::format("{}x {}, w {}{}",
+                     args.silu_input ? "silu "
+                     : args.norm     ? "normed "
+                                     : "",
+                     to_string(args.x), to_string(args.w.shape()),
+                     args.residual ? ", residual" : "");
 }
 std::string describe(const LinearDgradArgs& args) {
   return fmt::format("dy {}, w {}", to_string(args.dy), to_string(args.w.shape()));

@@ -1,9 +1,24 @@
 #pragma once
 // Fully connected layer: y = silu?(x) w^T + bias + residual. Also every 1x1 convolution over tokens
-// (qkv and the attention's projection).
+// (qkv and the attention's projection), with the group norm before qkv:
+// y = group_norm?(x) w^T + bias + residual.
+#include "kernels/group_norm/group_norm.h"
 #include "runtime/op.h"
 
 namespace tiller {
+
+/// A group norm that x passes through, rounded to x's dtype as group_norm_fwd stores it. Its
+/// statistics must be ready.
+struct LinearNorm {
+  Tensor stats;        // [N,C,2] mean and sum of squared deviations of x over its other dimensions;
+                       // none: no norm
+  Tensor gamma, beta;  // [C] f32 (f64 with f64)
+  Tensor mean_rstd;    // [N,G,2] out f32 (f64 with f64): what the norm's backward needs besides x
+  int groups = 32;
+  double eps = 1e-5;
+
+  explicit operator bool() const { return stats.defined(); }
+};
 
 struct LinearFwdArgs {
   Tensor x;                 // [M...,C]; leading dimensions are flattened to M rows
@@ -12,6 +27,7 @@ struct LinearFwdArgs {
   Tensor residual;          // [M...,K] dtype of y, or none
   Tensor y;                 // [M...,K] out, dtype of x
   bool silu_input = false;  ///< x is passed through SiLU first (the embedding layers)
+  LinearNorm norm = {};     ///< x [N,...,C] is passed through it first; not both
 
   Device device() const { return y.device(); }
   DType dtype() const { return y.dtype(); }
@@ -38,6 +54,9 @@ struct LinearWgradArgs {
   Device device() const { return dw.device(); }
   DType dtype() const { return dy.dtype(); }
 };
+
+/// The norm of a call that has one as a call of its own: x, normed, into `y`.
+GroupNormFwdArgs norm_of(const LinearFwdArgs& args, const Tensor& y);
 
 void check(const LinearFwdArgs& args);
 void check(const LinearDgradArgs& args);

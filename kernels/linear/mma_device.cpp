@@ -21,9 +21,33 @@ MmaParams product_of(const MmaSources& x, const Tensor& y) {
   return p;
 }
 
+MmaNorm norm_params(const LinearFwdArgs& args) {
+  const LinearNorm& norm = args.norm;
+  return {norm.stats.data<const float>(),
+          norm.gamma.data<const float>(),
+          norm.beta.data<const float>(),
+          norm.mean_rstd.data<float>(),
+          static_cast<int>(args.x.rows() / args.x.dim(0)),
+          norm.groups,
+          static_cast<float>(norm.eps)};
+}
+
+// What v3_normed asks for.
+bool normed_supports(const LinearFwdArgs& args) {
+  const Tensor& x = args.x;
+  LinearFwdArgs plain = args;
+  plain.norm = {};
+  return fwd_supports(plain) && mma_dtype(x.dtype(), Math::half) && x.rows() > 0 &&
+         x.rows() / x.dim(0) % kNormRows == 0 && x.cols() <= kNormChannels && x.cols() % 8 == 0 &&
+         x.aligned(16) && args.norm.stats.dense() && args.norm.mean_rstd.dense();
+}
+
 }  // namespace
 
-bool mma_serves(const LinearFwdArgs& args) { return !args.silu_input && fwd_supports(args); }
+bool mma_serves(const LinearFwdArgs& args) {
+  if (args.norm) return normed_supports(args);
+  return !args.silu_input && fwd_supports(args);
+}
 bool mma_serves(const LinearDgradArgs& args) { return dgrad_supports(args); }
 bool mma_serves(const LinearWgradArgs& args) { return !args.silu_input && wgrad_supports(args); }
 
@@ -33,6 +57,7 @@ void mma_run(const LinearFwdArgs& args, const MmaChoice& choice, Arena& arena, S
   p.bias = view_of(args.bias);
   p.residual = view_of(args.residual);
   p.quads = in_quads(args.y) && in_quads(args.residual);
+  if (args.norm) p.norm = norm_params(args);
   Tensor w;  // held while the kernels are launched
   if (!arena.measuring()) {
     w = weight_for(args.w, {args.dtype(), x.c}, stream);

@@ -13,7 +13,7 @@ inline constexpr std::int64_t kMostTiles = 65535;  // of the grid's second dimen
 inline bool fits(std::int64_t m, std::int64_t n) { return m < kMostRows && n / 64 < kMostTiles; }
 
 inline bool fwd_supports(const LinearFwdArgs& args) {
-  return not_f64(args.y) && fits(args.y.rows(), args.y.cols());
+  return !args.norm && not_f64(args.y) && fits(args.y.rows(), args.y.cols());
 }
 inline bool dgrad_supports(const LinearDgradArgs& args) {
   return not_f64(args.dx) && fits(args.dx.rows(), args.dx.cols());

@@ -65,7 +65,7 @@ const Compiled* compiled_for(const LinearFwdArgs& args) {
 }
 
 bool fwd_supports(const LinearFwdArgs& args) {
-  return some(args.x) && plain(args.w) && plain(args.y) && !args.silu_input &&
+  return some(args.x) && plain(args.w) && plain(args.y) && !args.silu_input && !args.norm &&
          (!args.residual || plain(args.residual)) && compiled_for(args);
 }
 

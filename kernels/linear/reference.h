@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/group_norm/reference.h"
 #include "kernels/linear/linear.h"
 #include "kernels/weights.h"
 
@@ -33,8 +34,13 @@ void linear_fwd_reference(const LinearFwdArgs& args) {
   const std::int64_t channels = args.w.dim(1), outputs = args.w.dim(0);
   const std::vector<A> w = rounded_weight<T>(args.w);  // [K,C]
   const std::vector<A> bias = rounded_bias<T>(args.bias, outputs);
+  Tensor seen = args.x;
+  if (args.norm) {
+    seen = Tensor::empty(args.x.shape(), args.x.dtype(), args.x.device());
+    group_norm_fwd_reference<T>(norm_of(args, seen));
+  }
   for (std::int64_t m = 0; m < args.y.rows(); ++m) {
-    const std::vector<A> x = linear_detail::input_row<T>(args.x, m, args.silu_input);
+    const std::vector<A> x = linear_detail::input_row<T>(seen, m, args.silu_input);
     for (std::int64_t k = 0; k < outputs; ++k) {
       A sum = 0;
       for (std::int64_t c = 0; c < channels; ++c)

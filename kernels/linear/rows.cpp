@@ -74,7 +74,7 @@ std::span<const Row<LinearWgradArgs>> linear_wgrad_rows(DeviceType device) {
 }
 
 MmaSize mma_size(const LinearFwdArgs& args) {
-  return {args.y.rows(), args.y.cols(), args.x.cols(), args.dtype()};
+  return {args.y.rows(), args.y.cols(), args.x.cols(), args.dtype(), bool(args.norm)};
 }
 MmaSize mma_size(const LinearDgradArgs& args) {
   return {args.dx.rows(), args.dx.cols(), args.dy.cols(), args.dtype()};

@@ -104,6 +104,8 @@ Outer outer_of(const LinearWgradArgs& args, const Microkernels& kernels) {
 
 template <class Isa, class Args>
 bool linear_tiled_supports(const Args& args) {
+  if constexpr (std::is_same_v<Args, LinearFwdArgs>)
+    if (args.norm) return false;
   return Isa::available() && is_floats(args.dtype());
 }
 

@@ -83,7 +83,8 @@ inline void move_args(DropoutArgs& a, Elsewhere& to) { to.move({&a.x, &a.y}); }
 inline void move_args(PoolTokensFwdArgs& a, Elsewhere& to) { to.move({&a.x, &a.pos, &a.y}); }
 inline void move_args(PoolTokensBwdArgs& a, Elsewhere& to) { to.move({&a.dy, &a.dx, &a.dpos}); }
 inline void move_args(LinearFwdArgs& a, Elsewhere& to) {
-  to.move({&a.x, &a.w, &a.bias, &a.residual, &a.y});
+  to.move({&a.x, &a.w, &a.bias, &a.residual, &a.y, &a.norm.stats, &a.norm.gamma, &a.norm.beta,
+           &a.norm.mean_rstd});
 }
 inline void move_args(LinearDgradArgs& a, Elsewhere& to) { to.move({&a.dy, &a.w, &a.dx}); }
 inline void move_args(LinearWgradArgs& a, Elsewhere& to) {

@@ -9,17 +9,21 @@
 namespace tiller {
 namespace {
 
-using test::doubles;
-using test::kSimt;
+using test::gpu;
 using test::Ran;
 using test::randn;
+
+std::vector<double> doubles(const Tensor& t) { return test::doubles(t.to(kCpu)); }
+double relative_error(const Tensor& a, const Tensor& b) {
+  return test::relative_error(a.to(kCpu), b.to(kCpu));
+}
 
 // An attention block in small, its residual included, on maps of 8x8.
 struct Block {
   explicit Block(DType dtype)
-      : x(test::on_simt(randn({3, 8, 8, 64}, dtype, 1))), w(parameter({192, 64}, 2, 0.1)) {}
+      : x(randn({3, 8, 8, 64}, dtype, 1).to(gpu())), w(parameter({192, 64}, 2, 0.1)) {}
   static Tensor parameter(const Shape& shape, unsigned seed, double scale = 1) {
-    return test::on_simt(randn(shape, DType::f32, seed, scale));
+    return randn(shape, DType::f32, seed, scale).to(gpu());
   }
   Tensor x, w;
   Tensor gamma = parameter({64}, 3), beta = parameter({64}, 4), bias = parameter({192}, 5);
@@ -48,7 +52,7 @@ struct Block {
 class NormedLinear : public testing::Test {
  protected:
   void SetUp() override {
-    if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+    if (!available(gpu())) GTEST_SKIP() << test::no_gpu();
   }
 };
 
@@ -65,7 +69,7 @@ TEST_F(NormedLinear, IsOneCallWithTheBitsOfTwo) {
     EXPECT_EQ(ran.count("wgrad"), 0);
     EXPECT_EQ(doubles(fused_value), doubles(value));
     EXPECT_EQ(doubles(fused), doubles(apart));
-    EXPECT_GT(test::relative_error(fused, Tensor::zeros(fused.shape(), dtype)), 0);
+    EXPECT_GT(relative_error(fused, Tensor::zeros(fused.shape(), dtype)), 0);
   }
 }
 
@@ -76,8 +80,8 @@ TEST_F(NormedLinear, IsTwoCallsWithoutReadyStatistics) {
   const Ran ran;
   const Tensor unready = block.gradient(Block::How::unready, &unready_value);
   EXPECT_EQ(ran.count("group_norm_fwd"), 1);
-  EXPECT_LE(test::relative_error(unready_value, value), 1e-3);
-  EXPECT_LE(test::relative_error(unready, apart), 2e-3);
+  EXPECT_LE(relative_error(unready_value, value), 1e-3);
+  EXPECT_LE(relative_error(unready, apart), 2e-3);
 }
 
 // Any parameter that is watched: the weight's gradient wants the normed x, the norm's own are its

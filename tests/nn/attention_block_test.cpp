@@ -25,16 +25,16 @@ class Paths final : public ActivationObserver {
 };
 
 TEST(AttentionBlock, FusesItsNormUnlessItIsLookedAt) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
-  const auto source = randomize_parameters(1, DType::f32, kSimt);
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
+  const auto source = randomize_parameters(1, DType::f32, gpu());
   ParameterList parameters;
   const AttentionBlock block(Scope(*source, parameters, "block"), TorsoConfig(), 64, 1);
-  const Tensor start = on_simt(randn({2, 8, 8, 64}, DType::f16, 2));
-  const Tensor w = on_simt(randn({64, 1, 1, 64}, DType::f32, 3, 0.1));
+  const Tensor start = randn({2, 8, 8, 64}, DType::f16, 2).to(gpu());
+  const Tensor w = randn({64, 1, 1, 64}, DType::f32, 3, 0.1).to(gpu());
   const Activation x = conv2d(start, w, {}, {.stats = true});
 
   const Ran fused;
-  const std::vector<double> y = doubles(block(x).x.value());
+  const std::vector<double> y = doubles(block(x).x.value().to(kCpu));
   EXPECT_EQ(fused.count("group_norm_fwd"), 0);
   // The norm's time is the layer's that it rides on.
   EXPECT_TRUE(std::any_of(fused.events.begin(), fused.events.end(),
@@ -42,7 +42,7 @@ TEST(AttentionBlock, FusesItsNormUnlessItIsLookedAt) {
 
   const Paths paths;
   const Ran apart;
-  EXPECT_EQ(doubles(block(x).x.value()), y);
+  EXPECT_EQ(doubles(block(x).x.value().to(kCpu)), y);
   EXPECT_EQ(apart.count("group_norm_fwd"), 1);
   EXPECT_EQ(paths.seen, (std::set<std::string>{"block.norm", "block.qkv", "block"}));
 }

@@ -1,9 +1,10 @@
 #pragma once
-// What happens to the sums of a tile: bias, the skip's bias, residual, one rounding, and the
-// moments of what was stored. Sums pass through shared memory in slices of a few rows, so that a
-// thread holds four neighbouring channels and a warp writes whole lines.
+// What happens to the sums of a tile: bias, the skip's bias, residual, one rounding, and pieces of
+// the moments of what was stored (kernels/gemm/tile_moments.cuh). Sums pass through shared memory
+// in slices of a few rows, so that a thread holds four neighbouring channels and a warp writes
+// whole lines.
 #include "kernels/conv2d/problem.cuh"
-#include "kernels/gemm/mma.h"
+#include "kernels/gemm/tile_moments.cuh"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
@@ -16,16 +17,12 @@ struct Slice {
   Array<float, kRows * kPitch> sums;
 };
 
-/// Mean and sum of squared deviations of `count` values.
-struct RunningMoments {
-  float count = 0.0f, mean = 0.0f, m2 = 0.0f;
-  /// Chan, Golub & LeVeque (1979).
-  __device__ __forceinline__ void add(float n, float other_mean, float other_m2) {
-    const float all = count + n, d = other_mean - mean, share = n / all;
-    m2 += other_m2 + d * d * count * share;
-    mean += d * share;
-    count = all;
-  }
+/// Shared memory of the epilogue. `last` is last_block()'s.
+template <int kRows, int kWidth, int kSliceRows>
+struct Finishing {
+  Slice<kSliceRows, kWidth> slice;
+  Pieces<kRows, kWidth> pieces;
+  Array<std::uint32_t, 1> last;
 };
 
 /// Where row m of the product stands in y.
@@ -86,50 +83,48 @@ __device__ __forceinline__ void finish_quad(const MmaParams& p, int m, int n, Ve
   }
 }
 
-/// The moments of a slice's columns join those of the slices before: thread t has column t.
-template <int kRows, int kWidth>
-__device__ __forceinline__ void add_moments(Slice<kRows, kWidth>& s, RunningMoments& running) {
-  const int column = static_cast<int>(threadIdx.x);
-  if (column >= kWidth) return;
+/// Sixteen rows of a column of a slice become piece `piece`.
+template <int kRows, int kWidth, int kSliceRows>
+__device__ __forceinline__ void make_piece(Finishing<kRows, kWidth, kSliceRows>& f, int row0,
+                                           int column, int piece) {
+  constexpr int kPitch = Slice<kSliceRows, kWidth>::kPitch;
   float sum = 0.0f, squares = 0.0f;
-#pragma unroll 4
-  for (int row = 0; row < kRows; ++row)
-    sum += static_cast<float>(s.sums[row * Slice<kRows, kWidth>::kPitch + column]);
-  const float mean = sum / static_cast<float>(kRows);
-#pragma unroll 4
-  for (int row = 0; row < kRows; ++row) {
-    const float d = static_cast<float>(s.sums[row * Slice<kRows, kWidth>::kPitch + column]) - mean;
+#pragma unroll
+  for (int row = 0; row < kPieceRows; ++row)
+    sum += static_cast<float>(f.slice.sums[(row0 + row) * kPitch + column]);
+  const float mean = sum / static_cast<float>(kPieceRows);
+#pragma unroll
+  for (int row = 0; row < kPieceRows; ++row) {
+    const float d = static_cast<float>(f.slice.sums[(row0 + row) * kPitch + column]) - mean;
     squares = fmaf(d, d, squares);
   }
-  running.add(static_cast<float>(kRows), mean, squares);
+  f.pieces.mean[piece * kWidth + column] = mean;
+  f.pieces.m2[piece * kWidth + column] = squares;
+  if (column == 0) f.pieces.rows[piece] = static_cast<float>(kPieceRows);
 }
 
-/// Thread t's column of block `block` of rows.
-__device__ __forceinline__ void store_moments(const MmaParams& p, int block, int n,
-                                              const RunningMoments& all) {
-  if (n >= p.z.k) return;
-  float* to = p.moments + (std::int64_t{block} * p.z.k + n) * 2;
-  to[0] = all.mean;
-  to[1] = all.m2;
-}
-
-/// Finishes a slice whose sums stand in shared memory: row i of it is row row_of(i) of the product.
-template <class T, int kRows, int kWidth, class RowOf>
-__device__ __forceinline__ void finish_slice(const MmaParams& p, Slice<kRows, kWidth>& s, int n0,
-                                             RunningMoments& running, const RowOf& row_of) {
-  constexpr int kPitch = Slice<kRows, kWidth>::kPitch, kQuads = kWidth / 4;
+/// Finishes a slice whose sums stand in shared memory: row i of it is row row_of(i) of the tile,
+/// and sixteen rows from a multiple of sixteen are neighbours in both.
+template <class T, int kRows, int kWidth, int kSliceRows, class RowOf>
+__device__ __forceinline__ void finish_slice(const MmaParams& p,
+                                             Finishing<kRows, kWidth, kSliceRows>& f, int m0,
+                                             int n0, const RowOf& row_of) {
+  constexpr int kPitch = Slice<kSliceRows, kWidth>::kPitch, kQuads = kWidth / 4;
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kQuads; i += kThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < kSliceRows * kQuads; i += kThreads) {
     const int row = i / kQuads, column = i % kQuads * 4;
-    const int m = row_of(row), n = n0 + column;
+    const int m = m0 + row_of(row), n = n0 + column;
     if (m >= p.z.n * p.z.p * p.z.q || n >= p.z.k) continue;
-    Vec<float, 4> sum = load_vec<4>(s.sums, row * kPitch + column);
+    Vec<float, 4> sum = load_vec<4>(f.slice.sums, row * kPitch + column);
     finish_quad<T>(p, m, n, sum);
-    if (p.moments) store_vec(s.sums, row * kPitch + column, sum);
+    if (p.stats) store_vec(f.slice.sums, row * kPitch + column, sum);
   }
   __syncthreads();
-  if (!p.moments) return;
-  if (n0 + static_cast<int>(threadIdx.x) < p.z.k) add_moments(s, running);
+  if (!p.stats) return;
+  for (int i = static_cast<int>(threadIdx.x); i < kSliceRows / kPieceRows * kWidth; i += kThreads) {
+    const int row0 = i / kWidth * kPieceRows;
+    make_piece(f, row0, i % kWidth, row_of(row0) / kPieceRows);
+  }
   __syncthreads();
 }
 

@@ -31,13 +31,17 @@ struct MmaParams {
   bool quads;  // y and residual can be reached in vectors of four elements
   // Pixel (p,q) of z stands at (p * out_stride + out_p, q * out_stride + out_q) of out_h x out_w.
   int out_stride, out_p, out_q, out_h, out_w;
-  int splits;      // parts of the sum; more than one: their sums go to `partial`
-  float* partial;  // [splits][M and K rounded up to tiles]
-  float* moments;  // [blocks of rows,K,2] mean and squared deviations, or null
-  MmaNorm norm;    // or absent; only of mma_normed_product()
+  int splits;                      // parts of the sum; more than one: v4_split_k.cuh
+  float* partial;                  // [tiles][splits][results of a tile]
+  std::uint32_t* part_counters;    // [tiles]
+  float* stats;                    // [N,K,2] mean and squared deviations, or null: tile_moments.cuh
+  int most_shares;                 // tiles that have rows of one sample
+  float* shares;                   // [N,most_shares,K,2] if there are several
+  std::uint32_t* sample_counters;  // [N][tiles across K]
+  MmaNorm norm;                    // or absent; only of mma_normed_product()
 };
 
-/// Launches the tiles of one product; with splits > 1 split_k_reduce() finishes it.
+/// Launches the tiles of one product.
 template <int kRows, int kWidth>
 void mma_product(const MmaParams& params, Stream stream);
 /// The same behind a group norm: halves, samples of whole kNormRows rows, at most kNormChannels
@@ -46,23 +50,13 @@ template <int kRows, int kWidth>
 void mma_normed_product(const MmaParams& params, Stream stream);
 inline constexpr int kNormRows = 64, kNormChannels = 1024;
 
-/// `partial`'s rows and columns. A block finishes kReduceRows rows: an 8x8 map of one sample, whose
-/// moments then need no joining.
-struct SplitKParams {
-  MmaParams product;
-  int padded_m, padded_n;
-};
-inline constexpr int kReduceRows = 64;
-void split_k_reduce(const SplitKParams& params, Stream stream);
-
-/// Moments [samples * tiles,K,2] of `rows` rows each become [samples,K,2].
-struct JoinMomentsParams {
-  const float* tiles;
-  float* moments;
-  int samples, channels, tiles_per_sample;
-  float rows;
-};
-void join_moments(const JoinMomentsParams& params, Stream stream);
+/// Moments of a product come sixteen rows at a time: only of samples that are whole sixteens.
+inline constexpr int kPieceRows = 16;
+/// How many tiles of `rows` rows may have some of a sample's.
+inline std::int64_t most_shares(std::int64_t pixels, int rows) {
+  if (pixels % rows == 0) return pixels / rows;
+  return rows % pixels == 0 ? 1 : (pixels + rows - 2) / rows + 1;
+}
 
 /// Weights as the products want them.
 enum class WeightForm : std::uint8_t {

@@ -1,5 +1,6 @@
 #include "kernels/gemm/mma_rows.h"
 #include "kernels/group_norm/kernels.h"
+#include "runtime/counters.h"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
@@ -98,28 +99,31 @@ void run_product(MmaParams p, const MmaChoice& choice, const Tensor& y, const Te
   const std::int64_t m = std::int64_t{z.n} * z.p * z.q;
   const MmaSize size{m, z.k, std::int64_t{z.r} * z.s * z.c + z.skip_c, p.x0.dtype};
   p.splits = choice.split ? split_count(tile, size) : 1;
-  const int padded_m = narrow((m + tile.rows - 1) / tile.rows * tile.rows);
-  const int padded_n = (z.k + tile.width - 1) / tile.width * tile.width;
-  if (p.splits > 1) p.partial = arena.take<float>(std::int64_t{p.splits} * padded_m * padded_n);
-  // Moments come with the tiles where no tile has rows of two samples; else they are a second pass.
-  const int block = p.splits > 1 ? kReduceRows : tile.rows;
+  const std::int64_t across = (z.k + tile.width - 1) / tile.width;
+  const std::int64_t tiles = (m + tile.rows - 1) / tile.rows * across;
+  if (p.splits > 1) p.partial = arena.take<float>(p.splits * tiles * tile.rows * tile.width);
+  // Moments come with the tiles where samples are whole pieces; else they are a second pass.
   const std::int64_t pixels = std::int64_t{z.p} * z.q;
-  const bool with_tiles = stats && pixels % block == 0, ready = with_tiles && pixels == block;
-  float* moments = nullptr;
-  if (stats && !ready)
-    moments = arena.take<float>(with_tiles ? m / block * z.k * 2
-                                           : stats.numel() * group_norm_chunks(pixels));
+  const bool with_tiles = stats && pixels % kPieceRows == 0;
+  float* second_pass = nullptr;
+  if (with_tiles) {
+    p.most_shares = narrow(most_shares(pixels, tile.rows));
+    if (p.most_shares > 1)
+      p.shares = arena.take<float>(std::int64_t{z.n} * p.most_shares * z.k * 2);
+  } else if (stats) {
+    second_pass = arena.take<float>(stats.numel() * group_norm_chunks(pixels));
+  }
   if (arena.measuring()) return;
-  if (with_tiles) p.moments = ready ? stats.data<float>() : moments;
+  if (with_tiles) p.stats = stats.data<float>();
+  const std::int64_t part_counters = p.splits > 1 ? tiles : 0;
+  const std::int64_t sample_counters = p.most_shares > 1 ? z.n * across : 0;
+  if (part_counters + sample_counters > 0) {
+    p.part_counters = counters(stream, part_counters + sample_counters);
+    p.sample_counters = p.part_counters + part_counters;
+  }
   product(choice.tile, p, stream);
-  if (p.splits > 1) split_k_reduce({p, padded_m, padded_n}, stream);
-  if (!stats || ready) return;
-  if (with_tiles)
-    join_moments(
-        {moments, stats.data<float>(), z.n, z.k, narrow(pixels / block), static_cast<float>(block)},
-        stream);
-  else
-    channel_moments_v1({view_of(y), z.n, pixels, moments, stats.data<float>()}, stream);
+  if (second_pass)
+    channel_moments_v1({view_of(y), z.n, pixels, second_pass, stats.data<float>()}, stream);
 }
 
 void run_wgrad_product(MmaWgradParams p, Arena& arena, Stream stream) {

@@ -2,8 +2,8 @@
 // about 32 of them in a cycle. It knows three things: the tensor cores' work is rows x width; what
 // is loaded is rows + width, and weighs the more the narrower the tile; and blocks run in waves of
 // one for each multiprocessor, the last of them partly empty. A split sum pays for writing its
-// parts, reading them, and one more launch. Numbers of a machine are here until a tuned table of
-// measurements takes the model's place.
+// parts, for the counting, and for reading a tile's parts on one multiprocessor. Numbers of a
+// machine are here until a tuned table of measurements takes the model's place.
 #include "kernels/gemm/mma_plan.h"
 
 #include <algorithm>
@@ -12,12 +12,13 @@ namespace tiller {
 
 namespace {
 
-constexpr double kLoadWeight = 24;      // results that cost as much as loading one row of a step
-constexpr double kUnitsPerCycle = 32;   // of a multiprocessor
-constexpr double kPartBytes = 4096;     // read or written in a cycle by all of them together
-constexpr double kReduceCycles = 3500;  // a launch and its first loads
-constexpr double kTileSteps = 6;        // filling the pipeline, and the epilogue, in steps
-constexpr std::int64_t kMostSplits = 32, kLeastSteps = 4;
+constexpr double kLoadWeight = 24;     // results that cost as much as loading one row of a step
+constexpr double kUnitsPerCycle = 32;  // of a multiprocessor
+constexpr double kPartBytes = 4096;    // written in a cycle by all of them together
+constexpr double kJoinBytes = 64;      // read in a cycle by one of them
+constexpr double kJoinCycles = 2000;   // fences, the counter, the first loads
+constexpr double kTileSteps = 6;       // filling the pipeline, and the epilogue, in steps
+constexpr std::int64_t kLeastSteps = 4;
 constexpr std::int64_t kMostChunk = 65536, kLeastChunk = 128;
 
 std::int64_t divided(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -35,16 +36,22 @@ double cost_of(const MmaTile& tile, const MmaSize& size, std::int64_t splits) {
   const double steps = static_cast<double>(divided(steps_of(size), splits)) + kTileSteps;
   const double product = static_cast<double>(waves) * steps * step;
   if (splits == 1) return product;
-  const double bytes = 8.0 * static_cast<double>(splits * size.m * size.n);
-  return product + kUnitsPerCycle * (bytes / kPartBytes + kReduceCycles);
+  const double part = 4.0 * tile.rows * tile.width;  // bytes
+  const auto parts = static_cast<double>(splits);
+  const double writing = parts * static_cast<double>(tiles_of(tile, size)) * part / kPartBytes;
+  return product + kUnitsPerCycle * (writing + parts * part / kJoinBytes + kJoinCycles);
 }
 
 }  // namespace
 
 int split_count(const MmaTile& tile, const MmaSize& size) {
   const std::int64_t steps = steps_of(size);
+  // Reading a part back takes about as long as a step of it: with s parts a tile takes
+  // steps / s + s, least at the root.
+  std::int64_t root = 1;
+  while ((root + 1) * (root + 1) <= steps) ++root;
   const std::int64_t wanted = std::max<std::int64_t>(
-      1, std::min({kPlannedSms / tiles_of(tile, size), kMostSplits, steps / kLeastSteps}));
+      1, std::min({kPlannedSms / tiles_of(tile, size), root, steps / kLeastSteps}));
   return static_cast<int>(divided(steps, divided(steps, wanted)));  // no part is empty
 }
 

@@ -53,7 +53,8 @@ inline constexpr bool tile_fits(const MmaTile& tile, const MmaSize& size) {
 inline constexpr std::int64_t kPlannedSms = 132;
 
 /// In how many parts v4_split_k cuts a product's sum: as many as all multiprocessors can take at
-/// once, at most 32, none shorter than four steps. 1: there are too many tiles, or nothing to cut.
+/// once, at most the square root of its steps, none shorter than four steps. 1: there are too many
+/// tiles, or nothing to cut.
 int split_count(const MmaTile& tile, const MmaSize& size);
 
 /// The row that the model of mma_plan.cpp holds for the fastest; null where tensor cores serve

@@ -50,8 +50,8 @@ struct MmaChoice {
   bool split;
 };
 
-/// Launches one product. Everything of `p` is set but splits, partial and moments; `stats` ([N,K,2]
-/// or none) becomes the moments of y, whose samples have P Q rows.
+/// Launches one product. Everything of `p` is set but what concerns parts and moments; `stats`
+/// ([N,K,2] or none) becomes the moments of y, whose samples have P Q rows.
 void run_product(MmaParams p, const MmaChoice& choice, const Tensor& y, const Tensor& stats,
                  Arena& arena, Stream stream);
 

@@ -9,7 +9,8 @@
 //           (kernels/gemm/mma_loader.cuh). Warps stand 2 x 4 (4 x 2 in tiles of 128 rows and less
 //           than 128 columns); a warp's fragments come by ldmatrix, its 16 x 8 products by mma.sync
 // epilogue  kernels/gemm/epilogue.cuh: the sums pass through the memory of the pipeline in slices;
-//           four channels a thread. A tile within one sample also gives the moments of its columns
+//           four channels a thread. The moments of what was stored come along
+//           (kernels/gemm/tile_moments.cuh)
 // traffic   per step (kRows + kWidth) 64 bytes from L2 for 32 (16) kRows kWidth products; y and
 //           residual once, whole lines at a time
 // roofline  mma.sync's rate for wide layers; L2's bandwidth for narrow ones
@@ -19,6 +20,7 @@
 //           copy of others); a grid smaller than the machine leaves SMs idle, which is v4_split_k's
 #include "kernels/gemm/epilogue.cuh"
 #include "kernels/gemm/mma_loader.cuh"
+#include "kernels/gemm/v4_split_k.cuh"
 
 namespace tiller {
 inline namespace TILLER_DEVICE {
@@ -36,7 +38,7 @@ struct MmaWarps {
 template <class T, int kRows, int kWidth>
 union MmaStorage {
   MmaStages<T, kRows, kWidth> stages;
-  Slice<MmaWarps<kRows, kWidth>::kSliceRows, kWidth> slice;  // when the pipeline is empty
+  Finishing<kRows, kWidth, MmaWarps<kRows, kWidth>::kSliceRows> after;  // the pipeline is empty
 };
 
 /// One step of a warp: two vectors of k each.
@@ -108,25 +110,10 @@ __device__ __forceinline__ void mma_tile(const MmaParams& p, MmaStorage<T, kRows
   }
   cp_async_wait<0>();
 
-  if (p.splits > 1) {  // a part of the sum: whole tiles, without bounds
-    const std::int64_t pitch = std::int64_t{gridDim.y} * kWidth;
-    const std::int64_t row =
-        std::int64_t{blockIdx.z} * gridDim.x * kRows + loader.m0 + warp_m + lane / 4;
-    float* to = p.partial + row * pitch + loader.n0 + warp_n + lane % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < Warps::kTilesM; ++i)
-#pragma unroll
-      for (int j = 0; j < Warps::kTilesN; ++j)
-#pragma unroll
-        for (int e = 0; e < 2; ++e)
-          *reinterpret_cast<Vec<float, 2>*>(to + (i * 16 + e * 8) * pitch +
-                                            j * 8) = {{sum[i][j][2 * e], sum[i][j][2 * e + 1]}};
-    return;
-  }
-
-  auto& slice = storage.slice;
+  auto& after = storage.after;
+  if constexpr (kCanSplit<Warps::kTilesM, Warps::kTilesN>)
+    if (p.splits > 1 && !join_parts(p, after.last, sum)) return;
   constexpr int kPitch = Slice<Warps::kSliceRows, kWidth>::kPitch;
-  RunningMoments running;
   __syncthreads();  // the pipeline's memory is free
 #pragma unroll
   for (int i = 0; i < Warps::kTilesM; ++i) {
@@ -134,16 +121,13 @@ __device__ __forceinline__ void mma_tile(const MmaParams& p, MmaStorage<T, kRows
     for (int j = 0; j < Warps::kTilesN; ++j)
 #pragma unroll
       for (int e = 0; e < 2; ++e)
-        store_vec(slice.sums,
+        store_vec(after.slice.sums,
                   (down * 16 + lane / 4 + e * 8) * kPitch + warp_n + j * 8 + lane % 4 * 2,
                   Vec<float, 2>{{sum[i][j][2 * e], sum[i][j][2 * e + 1]}});
-    finish_slice<T>(p, slice, loader.n0, running, [&](int row) {
-      return loader.m0 + row / 16 * Warps::kWarpM + i * 16 + row % 16;
-    });
+    finish_slice<T>(p, after, loader.m0, loader.n0,
+                    [&](int row) { return row / 16 * Warps::kWarpM + i * 16 + row % 16; });
   }
-  if (p.moments && threadIdx.x < kWidth)
-    store_moments(p, static_cast<int>(blockIdx.x), loader.n0 + static_cast<int>(threadIdx.x),
-                  running);
+  if (p.stats) finish_moments(p, after.pieces, after.last, loader.n0);
 }
 
 template <class T, int kRows, int kWidth>

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "runtime/counters.h"
 #include "runtime/error.h"
 
 namespace tiller::executor {
@@ -67,7 +68,10 @@ void Block::run_grid(const LaunchSpec& spec, void (*body)(const void*), const vo
   block.parameters_ = parameters;
   struct Running {
     explicit Running(Block& b) { running_ = &b; }
-    ~Running() { running_ = nullptr; }
+    ~Running() {
+      running_ = nullptr;
+      clear_simt_counters();  // a kernel that failed stopped counting somewhere
+    }
   } const running(block);
   blockDim = spec.block;
   gridDim = spec.grid;
@@ -89,6 +93,10 @@ void Block::run_grid(const LaunchSpec& spec, void (*body)(const void*), const vo
                    static_cast<unsigned>(b / spec.grid.x % spec.grid.y),
                    static_cast<unsigned>(b / spec.grid.x / spec.grid.y)));
   }
+  const std::int64_t left = clear_simt_counters();
+  TILLER_CHECK(left == 0,
+               "simt: kernel {} ended and left {} counters that are not zero (order: {})",
+               spec.kernel, left, to_string(block.order_));
 }
 
 void Block::run(Dim3 index) {

@@ -215,6 +215,14 @@ T atomicAdd(T* to, T value) {
   return std::exchange(*to, *to + value);
 }
 
+/// One more in global memory, but zero behind `last`; gives the old value.
+inline unsigned atomicInc(unsigned* to, unsigned last) {
+  return std::exchange(*to, *to >= last ? 0 : *to + 1);
+}
+/// What the thread stored before is seen by others before what it stores after; and so for loads.
+/// Blocks run one after the other here, so nobody could see it otherwise.
+inline void __threadfence() {}
+
 // --- tensor cores
 
 template <class T, int Size>

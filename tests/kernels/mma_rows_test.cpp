@@ -7,6 +7,7 @@
 #include "kernels/gemm/mma_plan.h"
 #include "kernels/linear/linear.h"
 #include "runtime/backend.h"
+#include "runtime/graph.h"
 #include "tests/kernels/conv2d_util.h"
 #include "tests/kernels/linear_util.h"
 #include "tests/kernels/rows_util.h"
@@ -256,6 +257,38 @@ TEST_P(MmaMoments, ComeWithTheProduct) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, MmaMoments, testing::ValuesIn(moment_cases()),
                          [](const auto& info) { return info.param.name; });
+
+// Branches of a captured step count with counters of their own, and each replay with the same.
+TEST(MmaRows, SplitSumsInBranchesOfACapturedStep) {
+  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  const ConvCase c{"branch", 3, 6, 8, 32, 0, 24, 3, {1, 1, false}, true, 1, 0, 0, true};
+  const Conv2dFwdArgs host[] = {ConvMaker{c, DType::f16}.fwd(), ConvMaker{c, DType::f16}.fwd()};
+  const Conv2dFwdArgs args[] = {on_device(host[0], DeviceType::simt),
+                                on_device(host[1], DeviceType::simt)};
+  const ForceRows split("conv2d_fwd:v4_split_k@64x64");
+  StepGraph graph(kSimt, true);
+  std::vector<double> y, stats;
+  for (int step = 0; step < 4; ++step) {
+    for (const Conv2dFwdArgs& a : host) {
+      poison(a.y);
+      poison(a.stats);
+    }
+    graph.run([&] {
+      run_side_by_side(
+          kSimt, [&] { run(conv2d_fwd, args[0]); }, [&] { run(conv2d_fwd, args[1]); });
+    });
+    if (step == 0) {
+      y = doubles(host[0].y);
+      stats = doubles(host[0].stats);
+    }
+    for (const Conv2dFwdArgs& a : host) {
+      EXPECT_EQ(doubles(a.y), y) << step;
+      EXPECT_EQ(doubles(a.stats), stats) << step;
+    }
+  }
+  EXPECT_TRUE(graph.captured());
+  EXPECT_EQ(graph.nodes(), 2U) << "a launch for each";
+}
 
 // A pixel that no tap of a strided convolution reaches has a gradient of zero.
 TEST(MmaRows, UnreachedPixelsHaveNoGradient) {

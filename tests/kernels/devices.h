@@ -32,6 +32,10 @@ class Elsewhere {
   void move(std::vector<Tensor>& tensors) {
     for (Tensor& t : tensors) t = there(t);
   }
+  /// What the tensors of the CPU hold now.
+  void send() const {
+    for (const auto& [host, copy] : copies_) copy.copy_from(all_of(host).to(device_));
+  }
   /// Also waits for the device.
   void bring_back() const {
     for (const auto& [host, copy] : copies_) all_of(host).copy_from(copy.to(kCpu));

@@ -6,6 +6,7 @@
 
 #include "kernels/gemm/isa.h"
 #include "kernels/registry.h"
+#include "tests/gpu.h"
 
 namespace tiller::test {
 namespace {
@@ -15,11 +16,11 @@ bool whole_suite() {
   return suite.test_to_run_count() == suite.total_test_count() && suite.Passed();
 }
 
-// The CPU's rows, and simt's, which are every CUDA row.
+// The CPU's rows, and every CUDA row.
 std::vector<RowInfo> rows_of(const OpBase& op) {
   std::vector<RowInfo> rows = op.row_table(DeviceType::cpu);
-  const std::vector<RowInfo> simt = op.row_table(DeviceType::simt);
-  rows.insert(rows.end(), simt.begin(), simt.end());
+  const std::vector<RowInfo> cuda = op.row_table(gpu().type);
+  rows.insert(rows.end(), cuda.begin(), cuda.end());
   return rows;
 }
 

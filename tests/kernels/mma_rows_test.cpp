@@ -210,7 +210,7 @@ const std::vector<ConvCase>& moment_cases() {
 }
 
 TEST_P(MmaMoments, ComeWithTheProduct) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const ConvCase& c = GetParam();
   const Conv2dFwdArgs args = ConvMaker{c, DType::f16}.fwd(), exact = ConvMaker{c, DType::f64}.fwd();
   {
@@ -249,7 +249,7 @@ TEST_P(MmaMoments, ComeWithTheProduct) {
       const executor::OrderGuard guard(order);
       again(to_string(order));
     }
-    const StreamGuard guard(Stream{kSimt, backend(kSimt).side_stream(1)});
+    const StreamGuard guard(Stream{gpu(), backend(gpu()).side_stream(1)});
     again("on another stream");
   });
   EXPECT_GE(split, 1U);
@@ -260,23 +260,26 @@ INSTANTIATE_TEST_SUITE_P(Cases, MmaMoments, testing::ValuesIn(moment_cases()),
 
 // Branches of a captured step count with counters of their own, and each replay with the same.
 TEST(MmaRows, SplitSumsInBranchesOfACapturedStep) {
-  if (!available(kSimt)) GTEST_SKIP() << "this build has no simt";
+  if (!available(gpu())) GTEST_SKIP() << no_gpu();
   const ConvCase c{"branch", 3, 6, 8, 32, 0, 24, 3, {1, 1, false}, true, 1, 0, 0, true};
   const Conv2dFwdArgs host[] = {ConvMaker{c, DType::f16}.fwd(), ConvMaker{c, DType::f16}.fwd()};
-  const Conv2dFwdArgs args[] = {on_device(host[0], DeviceType::simt),
-                                on_device(host[1], DeviceType::simt)};
+  Conv2dFwdArgs args[] = {host[0], host[1]};
+  Elsewhere there(gpu().type);
+  for (Conv2dFwdArgs& a : args) move_args(a, there);
   const ForceRows split("conv2d_fwd:v4_split_k@64x64");
-  StepGraph graph(kSimt, true);
+  StepGraph graph(gpu(), true);
   std::vector<double> y, stats;
   for (int step = 0; step < 4; ++step) {
     for (const Conv2dFwdArgs& a : host) {
       poison(a.y);
       poison(a.stats);
     }
+    there.send();
     graph.run([&] {
       run_side_by_side(
-          kSimt, [&] { run(conv2d_fwd, args[0]); }, [&] { run(conv2d_fwd, args[1]); });
+          gpu(), [&] { run(conv2d_fwd, args[0]); }, [&] { run(conv2d_fwd, args[1]); });
     });
+    there.bring_back();
     if (step == 0) {
       y = doubles(host[0].y);
       stats = doubles(host[0].stats);

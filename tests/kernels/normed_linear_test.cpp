@@ -199,7 +199,7 @@ TEST(NormedLinearPlan, ChoosesAmongTheTilesThatNorm) {
   const auto planned = [](std::int64_t m, std::int64_t n, std::int64_t k) {
     return std::string_view(plan_mma({m, n, k, DType::f16, true}, Math::half));
   };
-  EXPECT_EQ(planned(64, 2304, 768), "v3_mma@64x64");
+  EXPECT_EQ(planned(64, 2304, 768), "v4_split_k@64x64");
   EXPECT_EQ(planned(1024, 1152, 384), "v3_mma@128x96");
   EXPECT_EQ(planned(64 * 1024, 1536, 512), "v3_mma@128x128");
   for (const std::int64_t n : {1, 64, 65, 96, 192, 256, 1000})

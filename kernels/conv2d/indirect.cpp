@@ -236,8 +236,12 @@ class Plan {
 Outer outer_of(const Conv2dWgradArgs& args, const Microkernels& kernels, const ConvSizes& z) {
   Outer outer{&kernels, args.dy, z.r * z.s, {{args.x0, 0}}, false, {}, args.dw, args.dbias};
   if (args.x1) outer.sources.push_back({args.x1, z.c0});
-  outer.row = [&z](std::int64_t m, std::int64_t tap) {
-    return z.source_row(m / (z.p * z.q), m / z.q % z.p, m % z.q, tap / z.s, tap % z.s);
+  outer.rows = [&z](std::int64_t tap, std::int32_t* rows) {
+    const std::int64_t r = tap / z.s, s = tap % z.s;
+    for (std::int64_t n = 0; n < z.n; ++n)
+      for (std::int64_t p = 0; p < z.p; ++p)
+        for (std::int64_t q = 0; q < z.q; ++q)
+          *rows++ = static_cast<std::int32_t>(z.source_row(n, p, q, r, s));
   };
   return outer;
 }

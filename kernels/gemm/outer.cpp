@@ -17,11 +17,13 @@ constexpr std::int64_t kChunk = 256;   // rows summed in registers
 constexpr std::int64_t kTogether = 8;  // panels that share a pass over dy
 constexpr std::int64_t kMaxColumns = 32;
 
-// One panel of columns of one segment.
+// One panel of columns: some channels of one segment, or all channels of a few segments, which
+// stand side by side in dw.
 struct Panel {
-  std::int64_t segment;
+  std::int64_t segment, segments;
   const OuterSource* source;
-  std::int64_t begin, used;  // channels of the source
+  std::int64_t begin, channels;  // of the source, from each segment
+  std::int64_t used() const { return segments * channels; }
 };
 
 struct Layout {
@@ -70,12 +72,13 @@ void pack_dy(const Outer& outer, const Tiles& tiles, float* to) {
   });
 }
 
-// x's rows of a panel, as `rows` names them: [length][width], zeros beyond its channels.
-void pack_x(const Outer& outer, const Panel& panel, const std::int32_t* rows, std::int64_t length,
-            std::int64_t width, float* to) {
+// x's rows of a panel, as rows[segment * m + i] names them: [length][width], zeros beyond its
+// channels.
+void pack_x(const Outer& outer, const Panel& panel, const std::int32_t* rows, std::int64_t m,
+            std::int64_t length, std::int64_t width, float* to) {
   const Tensor& x = panel.source->x;
   constexpr std::int64_t kFull = 32;
-  if (x.dtype() == DType::f32 && panel.used == kFull && width == kFull && !outer.silu) {
+  if (x.dtype() == DType::f32 && panel.channels == kFull && width == kFull && !outer.silu) {
     const float* base = static_cast<const float*>(x.raw()) + panel.begin;
     for (std::int64_t i = 0; i < length; ++i, to += kFull) {
       if (rows[i] < 0)
@@ -86,14 +89,17 @@ void pack_x(const Outer& outer, const Panel& panel, const std::int32_t* rows, st
     return;
   }
   for (std::int64_t i = 0; i < length; ++i, to += width) {
-    if (rows[i] < 0) {
-      std::fill(to, to + width, 0.0f);
-      continue;
+    float* channels = to;
+    for (std::int64_t s = 0; s < panel.segments; ++s, channels += panel.channels) {
+      const std::int32_t row = rows[s * m + i];
+      if (row < 0)
+        std::fill(channels, channels + panel.channels, 0.0f);
+      else
+        read_row(x, row, panel.begin, panel.channels, channels);
     }
-    read_row(x, rows[i], panel.begin, panel.used, to);
     if (outer.silu)
-      for (std::int64_t c = 0; c < panel.used; ++c) to[c] = to[c] / (1 + std::exp(-to[c]));
-    std::fill(to + panel.used, to + width, 0.0f);
+      for (float* c = to; c < channels; ++c) *c = *c / (1 + std::exp(-*c));
+    std::fill(channels, to + width, 0.0f);
   }
 }
 
@@ -117,24 +123,28 @@ void run_outer(const Outer& outer, void* workspace) {
   const std::int64_t m = outer.dy.rows(), outputs = outer.dy.cols();
   const Tiles tiles(outputs, outer.kernels->rows);
   pack_dy(outer, tiles, layout.dy);
-  launch("outer_rows", outer.segments, [&](std::int64_t segment) {
-    for (std::int64_t i = 0; i < m; ++i)
-      layout.rows[segment * m + i] = static_cast<std::int32_t>(outer.row(i, segment));
-  });
+  launch("outer_rows", outer.segments,
+         [&](std::int64_t segment) { outer.rows(segment, layout.rows + segment * m); });
 
   std::int64_t channels = 0, widest = 0;
   for (const OuterSource& source : outer.sources) {
     channels += source.x.cols();
     widest = std::max(widest, source.x.cols());
   }
-  const bool narrow = widest <= outer.kernels->narrow_columns;
+  // Of a picture's three channels a panel would be nearly empty: it takes several taps' of them.
+  const std::int64_t taps =
+      outer.sources.size() == 1 && widest > 0
+          ? std::clamp<std::int64_t>(outer.kernels->columns / widest, 1, outer.segments)
+          : 1;
+  const bool narrow = taps * widest <= outer.kernels->narrow_columns;
   const std::int64_t width = narrow ? outer.kernels->narrow_columns : outer.kernels->columns;
   const OuterKernel* kernels = narrow ? outer.kernels->outer_narrow : outer.kernels->outer;
   std::vector<Panel> panels;
-  for (std::int64_t s = 0; s < outer.segments; ++s)
+  for (std::int64_t s = 0; s < outer.segments; s += taps)
     for (const OuterSource& source : outer.sources)
       for (std::int64_t c = 0; c < source.x.cols(); c += width)
-        panels.push_back({s, &source, c, std::min(width, source.x.cols() - c)});
+        panels.push_back({s, std::min(taps, outer.segments - s), &source, c,
+                          std::min(width, source.x.cols() - c)});
 
   // A task is a few panels for all tiles (for a group of tiles, where that leaves threads idle): a
   // chunk of dy, once in the cache, meets all of them.
@@ -156,11 +166,11 @@ void run_outer(const Outer& outer, void* workspace) {
       for (std::int64_t p = panel; p < std::min(panel + together, count); ++p) {
         const Panel& at = panels[static_cast<std::size_t>(p)];
         float* to = dw + at.segment * channels + at.source->column + at.begin;
-        pack_x(outer, at, layout.rows + at.segment * m + begin, length, width, x);
+        pack_x(outer, at, layout.rows + at.segment * m + begin, m, length, width, x);
         for (std::int64_t t = grouped.begin(group); t < grouped.begin(group + 1); ++t) {
           const std::int64_t first = tiles.begin(t), rows = tiles.rows(t);
           kernels[rows](length, layout.dy + first * m + begin * rows, rows, x, width, sum);
-          add_sums(sum, width, rows, at.used, begin == 0, to + first * stride, stride);
+          add_sums(sum, width, rows, at.used(), begin == 0, to + first * stride, stride);
         }
       }
     }

@@ -26,8 +26,8 @@ struct Outer {
   std::int64_t segments;
   std::vector<OuterSource> sources;
   bool silu = false;  ///< x is passed through SiLU
-  /// Row of the sources that goes with row m of dy in segment s, or -1 for zeros.
-  std::function<std::int64_t(std::int64_t m, std::int64_t s)> row;
+  /// Fills rows[m] with the row of the sources that goes with row m of dy in segment s, -1 for zeros.
+  std::function<void(std::int64_t s, std::int32_t* rows)> rows;
   Tensor dw;     ///< K x (segments * channels of all sources), dense f32
   Tensor dbias;  ///< [K] f32 or none
 };

@@ -1,5 +1,7 @@
 #include "kernels/linear/tiled.h"
 
+#include <numeric>
+
 #include "kernels/gemm/floats.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/isa.h"
@@ -95,9 +97,14 @@ class Plan {
 };
 
 Outer outer_of(const LinearWgradArgs& args, const Microkernels& kernels) {
-  return {&kernels,      args.dy,         1,
-          {{args.x, 0}}, args.silu_input, [](std::int64_t m, std::int64_t) { return m; },
-          args.dw,       args.dbias};
+  return {&kernels,
+          args.dy,
+          1,
+          {{args.x, 0}},
+          args.silu_input,
+          [m = args.dy.rows()](std::int64_t, std::int32_t* rows) { std::iota(rows, rows + m, 0); },
+          args.dw,
+          args.dbias};
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace tiller {
 namespace {
 
 constexpr std::int64_t kBlockTiles = 16;          // tiles of a task
+constexpr std::int64_t kFreshBlockTiles = 32;     // of one that unpacks its weights first
 constexpr std::int64_t kPanelBytes = 256 * 1024;  // of packed weights that stay in the cache
 constexpr std::int64_t kBlockBytes = 512 * 1024;  // of a block's rows that stay beside them
 
@@ -40,8 +41,16 @@ std::vector<std::vector<GemmRun>> cut_runs(const Gemm& gemm) {
 // Tiles of a task: as many as the cache holds, fewer when there would be too few tasks for all
 // threads.
 std::int64_t tiles_per_block(const Gemm& gemm) {
-  const std::int64_t tile_bytes = gemm.kernels->rows * gemm.row_floats * 4;
-  const std::int64_t cached = std::clamp<std::int64_t>(kBlockBytes / tile_bytes, 4, kBlockTiles);
+  // Unpacking is paid for by each task, so its tiles are many: a stretch reads few channels of each.
+  std::int64_t channels = gemm.row_floats, most = kBlockTiles;
+  if (!gemm.fresh.empty()) {
+    channels = 1;
+    for (const FreshStretch& stretch : gemm.fresh)
+      channels = std::max(channels, stretch.end - stretch.begin);
+    most = kFreshBlockTiles;
+  }
+  const std::int64_t tile_bytes = gemm.kernels->rows * channels * 4;
+  const std::int64_t cached = std::clamp<std::int64_t>(kBlockBytes / tile_bytes, 4, most);
   const std::int64_t wanted = 4 * threads();
   return std::clamp<std::int64_t>(gemm.all_tiles() * gemm.panels() / wanted, 1, cached);
 }
@@ -168,7 +177,7 @@ void run_gemm(const Gemm& gemm) {
   const Epilogue epilogue(gemm);
   const std::size_t stretches = gemm.fresh.empty() ? cuts.size() : gemm.fresh.size();
   launch_dynamic("gemm", panels * blocks, [&](std::int64_t task) {
-    alignas(64) float c[kBlockTiles * kMaxTileRows * kMaxPanelColumns];
+    alignas(64) float c[kFreshBlockTiles * kMaxTileRows * kMaxPanelColumns];
     GemmRun unpacked[kFreshTaps];
     const std::int64_t panel = task % panels, first = task / panels * per_block;
     const std::int64_t last = std::min(first + per_block, all_tiles);

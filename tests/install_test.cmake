@@ -61,7 +61,7 @@ if(NOT signature STREQUAL "89504e470d0a1a0a")
 endif()
 
 # The program finds its networks where it was installed.
-if(EXISTS ${SOURCE}/tools/demo_models)
+if(EXISTS ${SOURCE}/tools/demo_models/cifar10_unet.safetensors)
   run(0 ${CMAKE_COMMAND} --install ${BUILD} --component program --prefix ${prefix})
   run(0 ${prefix}/bin/tiller demo --num_samples 10 --timestep_respacing 2 --scales 0
         --out ${place}/demo)

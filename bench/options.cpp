@@ -1,6 +1,7 @@
 #include "bench/options.h"
 
 #include <charconv>
+#include <cmath>
 #include <functional>
 #include <map>
 
@@ -23,7 +24,8 @@ std::vector<std::string> words(const std::string& text) {
 double positive_real(const std::string& flag, const std::string& text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value > 0))
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) ||
+      value <= 0)
     fail(ErrorKind::usage, fmt::format("{}: {} is not a positive number", flag, text));
   return value;
 }

@@ -236,6 +236,8 @@ class Plan {
 Outer outer_of(const Conv2dWgradArgs& args, const Microkernels& kernels, const ConvSizes& z) {
   Outer outer{&kernels, args.dy, z.r * z.s, {{args.x0, 0}}, false, {}, args.dw, args.dbias};
   if (args.x1) outer.sources.push_back({args.x1, z.c0});
+  const ConvGeometry& g = args.geometry;
+  if (z.r * z.s == 1 && g.stride == 1 && g.pad == 0 && !g.up2x) return outer;
   outer.rows = [&z](std::int64_t tap, std::int32_t* rows) {
     const std::int64_t r = tap / z.s, s = tap % z.s;
     for (std::int64_t n = 0; n < z.n; ++n)

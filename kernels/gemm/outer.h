@@ -3,9 +3,11 @@
 //
 //   dw[k, s, c] = sum over m: dy[m, k] * x(m, s)[c]
 //
-// x(m, s) is a row chosen by segment s (a tap), or zeros on the padding. Both operands are packed.
-// A chunk of m is summed in registers, and the chunks' sums are added in order: two short chains of
-// additions instead of one of N*P*Q, and the same on any number of threads.
+// x(m, s) is a row chosen by segment s (a tap), or zeros on the padding. Rows of f32 are read where
+// they lie, if they are x's own in their order; others are gathered panel by panel.
+// A chunk of m is summed in registers, the chunks' sums are added within a slice of m, and the slices'
+// at the end, all in order: short chains of additions instead of one of N*P*Q. The slices follow from
+// the shape alone, so the sums are the same on any number of threads.
 #include <functional>
 #include <vector>
 
@@ -26,7 +28,8 @@ struct Outer {
   std::int64_t segments;
   std::vector<OuterSource> sources;
   bool silu = false;  ///< x is passed through SiLU
-  /// Fills rows[m] with the row of the sources that goes with row m of dy in segment s, -1 for zeros.
+  /// Fills rows[m] with the row of the sources that goes with row m of dy in segment s, -1 for zeros;
+  /// none: row m goes with row m.
   std::function<void(std::int64_t s, std::int32_t* rows)> rows;
   Tensor dw;     ///< K x (segments * channels of all sources), dense f32
   Tensor dbias;  ///< [K] f32 or none

@@ -1,7 +1,5 @@
 #include "kernels/linear/tiled.h"
 
-#include <numeric>
-
 #include "kernels/gemm/floats.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/isa.h"
@@ -97,14 +95,7 @@ class Plan {
 };
 
 Outer outer_of(const LinearWgradArgs& args, const Microkernels& kernels) {
-  return {&kernels,
-          args.dy,
-          1,
-          {{args.x, 0}},
-          args.silu_input,
-          [m = args.dy.rows()](std::int64_t, std::int32_t* rows) { std::iota(rows, rows + m, 0); },
-          args.dw,
-          args.dbias};
+  return {&kernels, args.dy, 1, {{args.x, 0}}, args.silu_input, {}, args.dw, args.dbias};
 }
 
 }  // namespace

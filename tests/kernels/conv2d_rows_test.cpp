@@ -55,8 +55,7 @@ TEST_P(Conv2dRows, Dgrad) {
         [](auto& a) { widen(a); }, [](auto& a, DType d) { round_inputs(a, d); },
         [](const auto& a) { return outputs(a); });
 }
-TEST_P(Conv2dRows, Wgrad) {
-  const ConvCase& c = GetParam();
+void expect_wgrad_rows(const ConvCase& c) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16})
     expect_rows(
         conv2d_wgrad, dtype, 3,
@@ -66,9 +65,21 @@ TEST_P(Conv2dRows, Wgrad) {
         [](auto& a) { widen(a); }, [](auto& a, DType d) { round_inputs(a, d); },
         [](const auto& a) { return outputs(a); });
 }
+TEST_P(Conv2dRows, Wgrad) { expect_wgrad_rows(GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Conv2dRows, testing::ValuesIn(conv_cases()),
                          [](const auto& info) { return info.param.name; });
+
+// Weight gradients over so many pixels that they are summed in slices (kernels/gemm/outer.h).
+const ConvCase kManyPixels[] = {{"picture", 2, 32, 33, 3, 0, 16, 3},
+                                {"one", 1, 46, 45, 32, 9, 18, 1, {1, 0, false}}};
+
+TEST(Conv2dRow, SumsTheWeightGradientOfManyPixels) {
+  for (const ConvCase& c : kManyPixels) {
+    SCOPED_TRACE(c.name);
+    expect_wgrad_rows(c);
+  }
+}
 
 TEST(Conv2dRow, ForgetsPackedWeightsOfAnOldVersion) {
   const ConvCase c{"version", 1, 5, 5, 16, 0, 24, 3};

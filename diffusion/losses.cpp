@@ -1,5 +1,6 @@
 #include "diffusion/losses.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -67,13 +68,31 @@ BoundTerm variational_bound_term(const GaussianDiffusion& diffusion, const Var& 
   return {where(Tensor::from(later, step.shape(), x_t.device()), kl, decoder), p.x_start};
 }
 
+Tensor snr_weights(const GaussianDiffusion& diffusion, const Tensor& step, const SnrClamp& clamp,
+                   const Tensor& like) {
+  const MeanKind mean = diffusion.config().mean;
+  if (mean == MeanKind::previous_x)
+    fail(ErrorKind::usage,
+         "weights by SNR are of errors of x_0 or the noise, not of the previous x");
+  std::vector<double> weights;
+  for (const double abar : diffusion.coefficients().alphas_cumprod) {
+    const double snr = abar / (1 - abar), clamped = std::clamp(snr, clamp.low, clamp.high);
+    weights.push_back(mean == MeanKind::epsilon ? clamped / snr : clamped);
+  }
+  return diffusion.extract(weights, step, like);
+}
+
 TrainingLosses training_losses(const GaussianDiffusion& diffusion, const Model& model,
-                               const Var& x_start, const Tensor& step, const Tensor& noise) {
+                               const Var& x_start, const Tensor& step, const Tensor& noise,
+                               const std::optional<SnrClamp>& weighting) {
   const DiffusionConfig& config = diffusion.config();
   const Var x_t = diffusion.q_sample(x_start, step, noise);
   const Var output = model(x_t, diffusion.timesteps(step));
   TrainingLosses terms;
   if (config.loss == LossType::kl || config.loss == LossType::rescaled_kl) {
+    if (weighting)
+      fail(ErrorKind::usage,
+           "weights by SNR are of squared errors; the variational bound has its own");
     terms.loss = variational_bound_term(diffusion, output, x_start, x_t, step, false).bits;
     if (config.loss == LossType::rescaled_kl)
       terms.loss = affine(terms.loss, static_cast<double>(diffusion.steps()), 0);
@@ -93,7 +112,10 @@ TrainingLosses training_losses(const GaussianDiffusion& diffusion, const Model& 
   if (config.mean == MeanKind::x_start) target = x_start;
   if (config.mean == MeanKind::previous_x) target = diffusion.q_posterior_mean(x_start, x_t, step);
   terms.mse = mean_flat(square(sub(target, predicted)));
-  terms.loss = terms.vb ? add(terms.mse, terms.vb) : terms.mse;
+  terms.loss = terms.mse;
+  if (weighting)
+    terms.loss = mul(terms.mse, snr_weights(diffusion, step, *weighting, terms.mse.value()));
+  if (terms.vb) terms.loss = add(terms.loss, terms.vb);
   return terms;
 }
 

@@ -1,5 +1,8 @@
 #pragma once
 // What training minimises and what likelihood reports.
+#include <cmath>
+#include <optional>
+
 #include "diffusion/gaussian_diffusion.h"
 
 namespace tiller {
@@ -22,14 +25,27 @@ struct BoundTerm {
 BoundTerm variational_bound_term(const GaussianDiffusion& diffusion, const Var& model_output,
                                  const Var& x_start, const Var& x_t, const Tensor& step, bool clip);
 
+/// How much the steps count: a step's squared error of x_0 weighs as much as its signal-to-noise
+/// ratio abar / (1 - abar), clamped. {0, 5} is min-SNR-5 (Hang et al. 2023), {1, INFINITY} truncated
+/// SNR (Salimans & Ho 2022), {0, INFINITY} what a network that predicts the noise minimises anyway.
+struct SnrClamp {
+  double low = 0, high = INFINITY;
+};
+/// The weights [N] of `mse` at `step`, in the dtype of `like`: of an error of the noise, the clamped
+/// ratio over the ratio. Throws Error(usage) for networks that predict the previous x.
+Tensor snr_weights(const GaussianDiffusion& diffusion, const Tensor& step, const SnrClamp& clamp,
+                   const Tensor& like);
+
 /// Per-sample losses [N]; mse and vb are undefined where the loss type has none.
 struct TrainingLosses {
   Var loss, mse, vb;
 };
 /// Losses at `step` [N] i64 with the given noise (Nichol & Dhariwal 2021, section 3.1: with a
-/// learned variance the bound trains the variance alone, the mean being detached).
+/// learned variance the bound trains the variance alone, the mean being detached). With `weighting`
+/// mse enters loss by snr_weights(); the bound as a loss has its own weights and throws Error(usage).
 TrainingLosses training_losses(const GaussianDiffusion& diffusion, const Model& model,
-                               const Var& x_start, const Tensor& step, const Tensor& noise);
+                               const Var& x_start, const Tensor& step, const Tensor& noise,
+                               const std::optional<SnrClamp>& weighting = {});
 
 /// Bits per dimension of pictures, with one column per step from T-1 down to 0.
 struct BitsPerDimension {

@@ -93,6 +93,40 @@ TEST(TrainingLosses, MseIsOfTheTargetOfEachMeanKind) {
   }
 }
 
+// Whatever the network predicts, an error of x_0 weighs the clamped ratio.
+TEST(TrainingLosses, WeighsByTheClampedSignalToNoiseRatio) {
+  const Case c;
+  for (const MeanKind mean : {MeanKind::epsilon, MeanKind::x_start}) {
+    const GaussianDiffusion d = with(VarianceType::fixed_small, mean, LossType::mse);
+    const Model model = [&](const Var&, const Tensor&) {
+      return affine(mean == MeanKind::epsilon ? Var(c.noise) : Var(c.x0), 1, 0.5);
+    };
+    bool clamped_below = false, clamped_above = false, between = false;
+    const SnrClamp clamp{0.01, 5};
+    const TrainingLosses l = training_losses(d, model, c.x0, c.step, c.noise, clamp);
+    const auto step = c.step.to_vector<std::int64_t>();
+    for (std::size_t i = 0; i < step.size(); ++i) {
+      const double abar = d.coefficients().alphas_cumprod[static_cast<std::size_t>(step[i])];
+      const double snr = abar / (1 - abar);
+      // An error of 0.5 of the noise is one of 0.5 / sqrt(snr) of x_0.
+      const double of_x_start = mean == MeanKind::epsilon ? 0.25 / snr : 0.25;
+      const double weight = snr < 0.01 ? 0.01 : snr > 5 ? 5 : snr;
+      EXPECT_NEAR(doubles(l.loss.value())[i], weight * of_x_start, 1e-9 * weight * of_x_start);
+      EXPECT_NEAR(doubles(l.mse.value())[i], 0.25, 1e-12) << "mse stays plain";
+      clamped_below |= snr < 0.01;
+      clamped_above |= snr > 5;
+      between |= snr > 0.01 && snr < 5;
+    }
+    EXPECT_TRUE(clamped_below && clamped_above && between);
+  }
+  for (const auto& [mean, loss] : {std::pair{MeanKind::previous_x, LossType::mse},
+                                   std::pair{MeanKind::x_start, LossType::kl}}) {
+    const GaussianDiffusion d = with(VarianceType::fixed_small, mean, loss);
+    const Model model = [&](const Var& x_t, const Tensor&) { return x_t; };
+    EXPECT_THROW(training_losses(d, model, c.x0, c.step, c.noise, SnrClamp{0, 5}), Error);
+  }
+}
+
 TEST(TrainingLosses, TheNetworkSeesXtAndItsTimesteps) {
   const Case c;
   const GaussianDiffusion d = with(VarianceType::fixed_small, MeanKind::epsilon, LossType::mse);

@@ -28,6 +28,7 @@ Arguments everything(const std::string& data, const std::string& out) {
                                           "--random_crop",      "True",
                                           "--log_interval",     "4",
                                           "--grad_clip",        "1",
+                                          "--snr_weighting",    "1,5",
                                           "--warmup_steps",     "3",
                                           "--openai_files",     "False"};
 }
@@ -344,6 +345,9 @@ TEST(Train, RefusesWhatItCannotDo) {
   says(1, {"--data_dir", folder / "nothing"}, "nothing");
   says(2, {"--class_cond", "True", "--num_classes", "1"}, "the pictures have 2 classes");
   says(2, {"--class_drop", "0.1"}, "needs --class_cond");
+  says(2, {"--snr_weighting", "5"}, "two bounds");
+  says(2, {"--snr_weighting", "5,1"}, "two bounds");
+  says(2, {"--snr_weighting", "0,5", "--use_kl", "True"}, "squared errors");
   says(2, {"--device", "meta"}, "nothing can be learned");
   says(2, {"--resume", "auto", "--resume_checkpoint", "x.pt"}, "give one of them");
   says(3, {"--resume", data_file("unet_plain.pt")}, "is no state of a training");

@@ -42,6 +42,17 @@ UNet make_network(const UNetConfig& config, const Start& start, Device device) {
   return UNet(config, *source);
 }
 
+std::optional<SnrClamp> snr_clamp(const Flags& flags) {
+  const std::vector<double> bounds = flags.list<double>("snr_weighting");
+  if (bounds.empty()) return {};
+  if (bounds.size() != 2 || bounds[1] < bounds[0])
+    fail(ErrorKind::usage, fmt::format("--snr_weighting {}: two bounds, the lower one first: 0,5",
+                                       flags.text("snr_weighting")));
+  if (flags.get<bool>("use_kl"))
+    fail(ErrorKind::usage, "--snr_weighting weighs squared errors; --use_kl True has none");
+  return SnrClamp{bounds[0], bounds[1]};
+}
+
 // Small pictures to enlarge on the sheets: the first of the data, whatever is trained on.
 Tensor first_pictures(const Loader& data, std::int64_t count, std::int64_t small_size,
                       Device device) {
@@ -121,8 +132,9 @@ int train_command(const Flags& typed) {
     names.emplace_back("none");
   }
   run.metadata.merge(network_metadata(inference, names));
+  const std::optional<SnrClamp> weighting = snr_clamp(flags);
   run.loss = [&](const StepInputs& in, std::int64_t begin, std::int64_t end, LogMeans& log) {
-    return diffusion_objective(unet, diffusion, in, begin, end, *sampler, log);
+    return diffusion_objective(unet, diffusion, in, begin, end, *sampler, log, weighting);
   };
   GridOptions grid{.count = flags.get<std::int64_t>("grid_samples"),
                    .steps = flags.get<std::int64_t>("grid_steps"),

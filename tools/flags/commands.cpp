@@ -99,7 +99,7 @@ std::vector<CommandSpec> make_specs() {
        .flags =
            Names{"image_size"} + kUNet + kSuperResolution + kDiffusion + kTraining +
            Names{"lr_anneal_steps", "iterations", "ema_rate", "ema_warmup", "fp16_scale_growth",
-                 "class_drop", "grid_samples", "grid_steps", "seed", "out"} +
+                 "class_drop", "snr_weighting", "grid_samples", "grid_steps", "seed", "out"} +
            kRun,
        .fallbacks = {{"iterations", "0"}}},
       {.name = "train-classifier",  // classifier_train.py

@@ -240,6 +240,13 @@ constexpr auto kOwn = std::to_array<FlagSpec>({
      .help = "share of labels replaced by one more class that stands for none",
      .low = 0,
      .high = 1},
+    {.name = "snr_weighting",
+     .type = reals,
+     .group = training,
+     .help =
+         "weigh a step's error of x_0 by its signal-to-noise ratio, clamped to LOW,HIGH: 0,5 is "
+         "min-SNR-5 (Hang et al. 2023); empty: not at all",
+     .low = 0},
     {.name = "use_bf16",
      .type = boolean,
      .fallback = "False",

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "autograd/ops.h"
-#include "diffusion/losses.h"
 #include "nn/module.h"
 
 namespace tiller {
@@ -63,7 +62,8 @@ StepInputs draw_inputs(const Tensor& x, const Tensor& y, std::int64_t step,
 
 Var diffusion_objective(const UNet& unet, const GaussianDiffusion& diffusion,
                         const StepInputs& inputs, std::int64_t begin, std::int64_t end,
-                        ScheduleSampler& sampler, LogMeans& log) {
+                        ScheduleSampler& sampler, LogMeans& log,
+                        const std::optional<SnrClamp>& weighting) {
   const ForwardOptionsGuard guard(training_options(inputs, begin));
   const Tensor y = part(inputs.y, begin, end), low_res = part(inputs.low_res, begin, end);
   const Tensor step = inputs.drawn.step.slice(begin, end),
@@ -72,7 +72,7 @@ Var diffusion_objective(const UNet& unet, const GaussianDiffusion& diffusion,
     return unet(x_t, timestep, y, low_res.defined() ? Var(low_res) : Var());
   };
   const TrainingLosses losses = training_losses(diffusion, model, inputs.x.slice(begin, end), step,
-                                                inputs.noise.slice(begin, end));
+                                                inputs.noise.slice(begin, end), weighting);
   const std::vector<std::int64_t> steps = step.to_vector<std::int64_t>();
   const std::vector<float> plain = losses.loss.value().to_vector<float>();
   sampler.update(steps, std::vector<double>(plain.begin(), plain.end()));

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "diffusion/gaussian_diffusion.h"
+#include "diffusion/losses.h"
 #include "diffusion/schedule_sampler.h"
 #include "nn/classifier.h"
 #include "nn/unet.h"
@@ -41,10 +42,11 @@ StepInputs draw_inputs(const Tensor& x, const Tensor& y, std::int64_t step,
                        const ScheduleSampler& sampler, const DrawOptions& options);
 
 /// The mean over samples [begin, end) of weight * loss, recorded. Logs loss, mse and vb, each times
-/// its weight, by quartile; tells `sampler` the unweighted losses.
+/// its weight, by quartile; tells `sampler` the losses without it. `weighting` is training_losses()'s.
 Var diffusion_objective(const UNet& unet, const GaussianDiffusion& diffusion,
                         const StepInputs& inputs, std::int64_t begin, std::int64_t end,
-                        ScheduleSampler& sampler, LogMeans& log);
+                        ScheduleSampler& sampler, LogMeans& log,
+                        const std::optional<SnrClamp>& weighting = {});
 
 /// The mean cross entropy over samples [begin, end), recorded, of pictures noised to their step or,
 /// without `noised`, as they are and at step 0. Logs prefix_loss, prefix_acc@1 and prefix_acc@5 by

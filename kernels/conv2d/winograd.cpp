@@ -237,13 +237,14 @@ class Plan {
     std::int64_t channel = 0;
     for (const Tensor& source : p_.sources) {
       const auto* x = static_cast<const float*>(source.raw());
-      const std::int64_t height = p_.height / p_.scale, width = p_.width / p_.scale;
+      const int halving = p_.scale == 2 ? 1 : 0;  // of an up-sampled source's coordinates
+      const std::int64_t height = p_.height >> halving, width = p_.width >> halving;
       const float* patch[kWinogradProducts];
       for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
         const std::int64_t h = at.top - p_.pad + e / kWinogradPatch;
         const std::int64_t w = at.left - p_.pad + e % kWinogradPatch;
         const bool inside = h >= 0 && h < p_.height && w >= 0 && w < p_.width;
-        const std::int64_t row = (at.n * height + h / p_.scale) * width + w / p_.scale;
+        const std::int64_t row = (at.n * height + (h >> halving)) * width + (w >> halving);
         patch[e] = inside ? x + row * source.row_stride() : zeros_;
       }
       winograd_transforms<Isa>().input(patch, source.cols(), channel, strips);

@@ -84,8 +84,9 @@ class DemoOfCifar : public ::testing::Test {
 TEST_F(DemoOfCifar, DrawsTheSameGridAgain) {
   const std::string a = folder_ / "new/a", b = folder_ / "b";
   const Ended first = tiller_expect(0, command(a));
-  for (const char* part : {"share of 6 samples", "unguided", "scale 1 ", "scale 40",
-                           "told the class", "tiller sample --model_path", "--classifier_scale 40"})
+  for (const char* part :
+       {"share of 6 samples", "unguided", "scale 1 ", "scale 40", "told the class",
+        "told, scale 1 ", "tiller sample --model_path", "--classifier_scale 40"})
     EXPECT_THAT(first.out, HasSubstr(part));
   EXPECT_THAT(first.err, HasSubstr("DDIM with eta 0, 2 of 1000 steps"));
   tiller_expect(0, command(b));
@@ -97,13 +98,13 @@ TEST_F(DemoOfCifar, DrawsTheSameGridAgain) {
       read_image_info(a + "/grid.png").text.at("tiller.command"),
       AllOf(HasSubstr("tiller demo "), HasSubstr("--seed 0"), HasSubstr("--num_samples 6")));
 
-  // Four blocks of two rows of three columns; without the conditional network, three.
+  // Five blocks of two rows of three columns; without the conditional network, three.
   const std::int64_t height = read_image(a + "/grid.png").dim(0);
   fs::remove(models_ + "/" + demo::kConditionalUnetFile);
   fs::remove(models_ + "/" + demo::kJudgeFile);
   const Ended smaller = tiller_expect(0, command(b));
   EXPECT_THAT(smaller.out, AllOf(Not(HasSubstr("told the class")), Not(HasSubstr("share of"))));
-  EXPECT_EQ(height - read_image(b + "/grid.png").dim(0), 2 * (64 + 4));
+  EXPECT_EQ(height - read_image(b + "/grid.png").dim(0), 2 * 2 * (64 + 4));
 }
 
 TEST_F(DemoOfCifar, RefusesWhatItCannotDo) {

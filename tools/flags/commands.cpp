@@ -123,8 +123,8 @@ std::vector<CommandSpec> make_specs() {
                       "timestep_respacing", "seed", "out"} +
                 kInference,
        .fallbacks = {{"num_samples", "30"},
-                     {"scales", "0,1,4"},
-                     {"timestep_respacing", "ddim25"},
+                     {"scales", "0,3,10"},
+                     {"timestep_respacing", "ddim50"},
                      {"out", "out/demo"}}},
       {.name = "quality",
        .summary = "Measure samples against real pictures, over the scale of the guidance.",

@@ -27,7 +27,7 @@ struct ConvSizes {
   /// qq) reads, or -1 when it falls on the padding.
   std::int64_t source_row(std::int64_t sample, std::int64_t pp, std::int64_t qq, std::int64_t tap_r,
                           std::int64_t tap_s) const {
-    const int halving = geometry.up2x ? 1 : 0;  // a shift: a division would cost more than all else
+    const int halving = geometry.up2x ? 1 : 0;  // a shift: asked for every tap of every pixel
     const std::int64_t hh = pp * geometry.stride + tap_r - geometry.pad;
     const std::int64_t ww = qq * geometry.stride + tap_s - geometry.pad;
     if (hh < 0 || hh >= h << halving || ww < 0 || ww >= w << halving) return -1;

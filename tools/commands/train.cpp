@@ -97,6 +97,7 @@ int train_command(const Flags& typed) {
   inference.kind = enlarges ? NetworkKind::super_resolution : NetworkKind::unet;
   inference.diffusion = process_as_hints(flags);
   const GaussianDiffusion diffusion(process_from_flags(flags, flags.get<bool>("learn_sigma")));
+  const std::optional<SnrClamp> weighting = snr_clamp(flags);
   TrainerOptions options =
       trainer_options(flags, AnnealOrder::after_step, inference.unet.torso, 20);
   options.rate.anneal_steps = flags.get<std::int64_t>("lr_anneal_steps");
@@ -132,7 +133,6 @@ int train_command(const Flags& typed) {
     names.emplace_back("none");
   }
   run.metadata.merge(network_metadata(inference, names));
-  const std::optional<SnrClamp> weighting = snr_clamp(flags);
   run.loss = [&](const StepInputs& in, std::int64_t begin, std::int64_t end, LogMeans& log) {
     return diffusion_objective(unet, diffusion, in, begin, end, *sampler, log, weighting);
   };

@@ -345,6 +345,7 @@ TEST(Train, RefusesWhatItCannotDo) {
   says(1, {"--data_dir", folder / "nothing"}, "nothing");
   says(2, {"--class_cond", "True", "--num_classes", "1"}, "the pictures have 2 classes");
   says(2, {"--class_drop", "0.1"}, "needs --class_cond");
+  says(0, {"--snr_weighting", "1,5", "--dry_run", "True"}, "a lower bound over 0");
   says(2, {"--snr_weighting", "5"}, "two bounds");
   says(2, {"--snr_weighting", "5,1"}, "two bounds");
   says(2, {"--snr_weighting", "0,5", "--use_kl", "True"}, "squared errors");

@@ -87,44 +87,43 @@ std::int64_t padded_channels(const Problem& p) {
   return (p.channels() + kStripElements - 1) / kStripElements * kStripElements;
 }
 
-// One panel of the transformed weight [36][padded channels][columns]. The filters that are
-// transformed side by side are those that lie side by side in w: along its channels, which are the
-// product's channels in the forward and its outputs in the gradient.
-void transform_panel(const Problem& p, std::int64_t panel, std::int64_t columns, float* to) {
-  const auto* w = static_cast<const float*>(p.w.raw());
-  const std::int64_t padded = padded_channels(p), first = panel * columns, c_w = p.w.dim(3);
-  const std::int64_t used = std::min(columns, p.columns() - first);
-  const std::int64_t outer = p.transposed ? p.channels() : used;  // along w's outputs
-  const std::int64_t inner = p.transposed ? used : p.channels();  // along w's channels
-  const std::int64_t outer_step = p.transposed ? columns : 1,
-                     inner_step = p.transposed ? 1 : columns;
-  for (std::int64_t i = 0; i < inner; i += kWinogradFilters)
-    for (std::int64_t o = 0; o < outer; ++o) {
-      const std::int64_t count = std::min<std::int64_t>(kWinogradFilters, inner - i);
-      const float* from =
-          p.transposed ? w + o * 9 * c_w + first + i : w + (first + o) * 9 * c_w + i;
-      float taps[9][kWinogradFilters] = {}, products[kWinogradProducts][kWinogradFilters];
-      for (std::int64_t tap = 0; tap < 9; ++tap)
-        for (std::int64_t f = 0; f < count; ++f)
-          taps[p.transposed ? 8 - tap : tap][f] = from[tap * c_w + f];
-      winograd_weights(taps, products);
-      float* at = to + o * outer_step + i * inner_step;
-      for (std::int64_t e = 0; e < kWinogradProducts; ++e, at += padded * columns)
-        for (std::int64_t f = 0; f < count; ++f) at[f * inner_step] = products[e][f];
-    }
+// G g G^T of one panel's channels [begin, begin + length): products `stride` floats apart, each
+// [length rounded up to whole strips][columns]. A strip's taps at a time, which stay in the L1 cache.
+// Zeros for channels that only fill the last strip.
+template <class Isa>
+void transform_weights(const Problem& p, const RawWeight& w, std::int64_t panel, std::int64_t begin,
+                       std::int64_t length, float* to, std::int64_t stride) {
+  alignas(64) float taps[9 * kStripElements * kMaxPanelColumns];
+  const std::int64_t width = Isa::kernels().columns;
+  const UnpackKernel unpack = Isa::kernels().unpack.of(p.transposed, false);
+  for (std::int64_t first = begin; first < begin + length; first += kStripElements) {
+    const std::int64_t used = std::min<std::int64_t>(kStripElements, p.channels() - first);
+    float* const at = to + (first - begin) * width;
+    unpack(w, panel * width, first, first + used, taps);
+    winograd_transforms<Isa>().weight(taps, used * width, p.transposed, used * width, at, stride);
+    for (std::int64_t e = 0; e < kWinogradProducts; ++e)
+      std::fill(at + e * stride + used * width, at + e * stride + kStripElements * width, 0.0f);
+  }
 }
 
-// The transformed weight: panels of transform_panel(), zeros beyond the channels and columns.
-Tensor transformed(const Problem& p, std::int64_t columns) {
+// The transformed weight [panels][36][padded channels][columns], zeros beyond the channels and
+// columns.
+template <class Isa>
+Tensor transformed(const Problem& p) {
+  const std::int64_t columns = Isa::kernels().columns;
   const std::string key = fmt::format("winograd/{}{}", p.transposed ? "transposed " : "", columns);
   return derived(p.w, key.c_str(), [&] {
     const std::int64_t panels = (p.columns() + columns - 1) / columns;
-    const std::int64_t panel_floats = kWinogradProducts * padded_channels(p) * columns;
-    Tensor out = Tensor::empty({panels * panel_floats});
-    launch("winograd_weight", panels, [&](std::int64_t panel) {
-      float* to = out.data<float>() + panel * panel_floats;
-      std::fill_n(to, panel_floats, 0.0f);
-      transform_panel(p, panel, columns, to);
+    const std::int64_t strips = padded_channels(p) / kStripElements;
+    const std::int64_t product_floats = padded_channels(p) * columns;
+    Tensor out = Tensor::empty({panels * kWinogradProducts * product_floats});
+    const RawWeight raw = raw_weight(p.w);
+    launch("winograd_weight", panels * strips, [&](std::int64_t task) {
+      const std::int64_t panel = task / strips, first = task % strips * kStripElements;
+      transform_weights<Isa>(p, raw, panel, first, kStripElements,
+                             out.data<float>() + panel * kWinogradProducts * product_floats +
+                                 first * columns,
+                             product_floats);
     });
     return out;
   });
@@ -202,7 +201,7 @@ class Plan {
     if (fresh_)
       raw_ = raw_weight(p_.w);
     else
-      w_ = transformed(p_, kernels_.columns);
+      w_ = transformed<Isa>(p_);
     const std::int64_t panels = l_.padded_columns / kernels_.columns;
     for (std::int64_t first = 0; first < l_.all_blocks(); first += l_.group) {
       const std::int64_t blocks = std::min(l_.group, l_.all_blocks() - first);
@@ -284,7 +283,7 @@ class Plan {
       float* const w = transformed_ + thread_index() * kWinogradProducts * fresh_stride();
       for (std::int64_t begin = 0; begin < l_.channels; begin += kFreshChannels) {
         const std::int64_t length = std::min(kFreshChannels, l_.channels - begin);
-        transform_fresh(panel, begin, length, w);
+        transform_weights<Isa>(p_, raw_, panel, begin, length, w, fresh_stride());
         products(begin, length, w, fresh_stride());
       }
     } else {
@@ -301,25 +300,6 @@ class Plan {
 
   // Floats between two products of a thread's transformed weights; see product_stride().
   std::int64_t fresh_stride() const { return kFreshChannels * kernels_.columns + 16; }
-
-  // G g G^T of one panel, channels [begin, begin + length): a strip's taps at a time, which stay in
-  // the L1 cache. Zeros for channels that only fill the last strip.
-  void transform_fresh(std::int64_t panel, std::int64_t begin, std::int64_t length,
-                       float* to) const {
-    alignas(64) float taps[9 * kStripElements * kMaxPanelColumns];
-    const std::int64_t width = kernels_.columns;
-    const UnpackKernel unpack = kernels_.unpack.of(p_.transposed, false);
-    for (std::int64_t first = begin; first < begin + length; first += kStripElements) {
-      const std::int64_t used = std::min<std::int64_t>(kStripElements, p_.channels() - first);
-      float* const at = to + (first - begin) * width;
-      unpack(raw_, panel * width, first, first + used, taps);
-      winograd_transforms<Isa>().weight(taps, used * width, p_.transposed, used * width, at,
-                                        fresh_stride());
-      for (std::int64_t e = 0; e < kWinogradProducts; ++e)
-        std::fill(at + e * fresh_stride() + used * width,
-                  at + e * fresh_stride() + kStripElements * width, 0.0f);
-    }
-  }
 
   void store(const Place& at, std::int64_t panel, float* outputs) const {
     const std::int64_t width = kernels_.columns, column = panel * width;

@@ -38,9 +38,9 @@ struct WinogradTransforms {
   /// from[e * stride + column], pixel p of the 4x4 goes to to[p * columns + column].
   void (*output)(const float* from, std::int64_t stride, std::int64_t columns, float* to);
   /// A dY A^T for `channels` channels: `pixels` are dY's 16 pixels, row by row. Element e of channel
-  /// c goes to to[e * product + c].
+  /// c goes to to[e * product + c], the sum of the pixels to sum[c].
   void (*output_gradient)(const float* const* pixels, std::int64_t channels, float* to,
-                          std::int64_t product);
+                          std::int64_t product, float* sum);
   /// G g G^T in f32 for `count` filters side by side (a multiple of the vector length): tap t, or
   /// 8 - t when `reversed`, is read from taps[t * stride + filter], element e goes to
   /// to[e * product + filter].
@@ -52,11 +52,7 @@ const WinogradTransforms& winograd_transforms_avx2();
 const WinogradTransforms& winograd_transforms_avx512();
 
 constexpr int kWinogradFilters = 8;  ///< transformed side by side
-/// G g G^T of 3x3 taps [down][across], in double.
-void winograd_weights(const float (&taps)[9][kWinogradFilters],
-                      float (&products)[kWinogradProducts][kWinogradFilters]);
-
-/// G^T m G, the transpose of winograd_weights(), in double.
+/// G^T m G in double: 3x3 taps [down][across] of the filters' gradient.
 void winograd_weight_gradients(const float (&products)[kWinogradProducts][kWinogradFilters],
                                float (&taps)[9][kWinogradFilters]);
 

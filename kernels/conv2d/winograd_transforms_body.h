@@ -142,17 +142,20 @@ void output_transform(const float* from, std::int64_t stride, std::int64_t colum
 
 template <int kLanes>
 inline void output_gradient_step(const float* const* pixels, std::int64_t c, float* to,
-                                 std::int64_t product) {
+                                 std::int64_t product, float* sum) {
   using L = Lanes<kLanes>;
   using V = typename L::Value;
   V half[4][6];  // columns mapped: [across][down]
+  V columns[4];  // summed
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
     V dy[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) dy[i] = L::load(pixels[i * 4 + j] + c);
+    columns[j] = (dy[0] + dy[1]) + (dy[2] + dy[3]);
     output_gradient_map(dy, half[j]);
   }
+  L::store((columns[0] + columns[1]) + (columns[2] + columns[3]), sum + c);
 #pragma GCC unroll 6
   for (int i = 0; i < 6; ++i) {
     V dy[4], m[6];
@@ -193,10 +196,11 @@ void weight_transform(const float* taps, std::int64_t stride, bool reversed, std
 
 template <int kLanes>
 void output_gradient_transform(const float* const* pixels, std::int64_t channels, float* to,
-                               std::int64_t product) {
+                               std::int64_t product, float* sum) {
   std::int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) output_gradient_step<kLanes>(pixels, c, to, product);
-  for (; c < channels; ++c) output_gradient_step<1>(pixels, c, to, product);
+  for (; c + kLanes <= channels; c += kLanes)
+    output_gradient_step<kLanes>(pixels, c, to, product, sum);
+  for (; c < channels; ++c) output_gradient_step<1>(pixels, c, to, product, sum);
 }
 
 template <int kLanes>

@@ -13,18 +13,6 @@ constexpr int kF = kWinogradFilters;
 
 typedef double Filters __attribute__((vector_size(kF * sizeof(double))));
 
-// t = G g. Points of opposite sign share the even and the odd part.
-inline void weight_map(const Filters& g0, const Filters& g1, const Filters& g2, Filters (&t)[6]) {
-  const Filters even_a = kAtA * g0 + (kA2 * kAtA) * g2, odd_a = (0.75 * kAtA) * g1;
-  const Filters even_b = kAtB * g0 + (kB2 * kAtB) * g2, odd_b = (1.5 * kAtB) * g1;
-  t[0] = kAt0 * g0;
-  t[1] = even_a + odd_a;
-  t[2] = even_a - odd_a;
-  t[3] = even_b + odd_b;
-  t[4] = even_b - odd_b;
-  t[5] = g2;
-}
-
 // g = G^T t.
 inline void gradient_map(const Filters (&t)[6], Filters (&g)[3]) {
   const Filters sum_a = t[1] + t[2], sum_b = t[3] + t[4];
@@ -42,20 +30,6 @@ void narrow(const Filters& wide, float (&values)[kF]) {
 }
 
 }  // namespace
-
-void winograd_weights(const float (&taps)[9][kF], float (&products)[36][kF]) {
-  Filters half[3][6];  // rows mapped: [across][down]
-  for (int s = 0; s < 3; ++s) {
-    Filters column[3];
-    for (int r = 0; r < 3; ++r) widen(taps[3 * r + s], column[r]);
-    weight_map(column[0], column[1], column[2], half[s]);
-  }
-  for (int i = 0; i < 6; ++i) {
-    Filters row[6];
-    weight_map(half[0][i], half[1][i], half[2][i], row);
-    for (int j = 0; j < 6; ++j) narrow(row[j], products[6 * i + j]);
-  }
-}
 
 void winograd_weight_gradients(const float (&products)[36][kF], float (&taps)[9][kF]) {
   Filters half[6][3];  // rows mapped: [across][down]

@@ -3,8 +3,15 @@
 //
 //   m[e][k][c] = sum over tiles t: (A dY_t A^T)[e][k] * (B^T d_t B)[e][c]
 //
-// and dw = G^T m G at the end (winograd_transforms.h).
+// and dw = G^T m G at the end (winograd_transforms.h). The bias' gradient is the sum of dY_t, which
+// the transform has in its registers.
+//
+// A chunk of tiles is transformed, then multiplied. Where m is small, each slice of the tiles has one
+// of its own, and a thread takes a slice alone, in chunks that stay in its own cache; the slices'
+// sums are added in order. Where m is large all threads share one, and meet between the steps.
+// Chunks and slices follow from the shape alone, so the sums are the same on any number of threads.
 #include <algorithm>
+#include <vector>
 
 #include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd.h"
@@ -17,25 +24,36 @@ namespace tiller {
 
 namespace {
 
-// Tiles that are transformed and multiplied at a time: many enough to pay for adding their sums to
-// m, few enough to stay in the cache.
+// Tiles that are transformed and multiplied at a time by all threads: many enough to pay for adding
+// their sums to m, few enough to stay in the last cache.
 constexpr std::int64_t kFewestTiles = 128, kMostTiles = 512;
 constexpr std::int64_t kChunkFloats = std::int64_t{3} << 20;
+// By one thread: its chunk and its m stay in the L2 cache.
+constexpr std::int64_t kFewestAlone = 32, kMostAlone = 128;
+constexpr std::int64_t kFloatsAlone = std::int64_t{160} << 10;
+constexpr std::int64_t kLargestAlone = 32 * 64;  // filters in an m of its own
+constexpr std::int64_t kMostSlices = 16, kTilesOfSlice = 128;
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
 constexpr std::int64_t kMaxColumns = 32;
-constexpr std::int64_t kBiasRows = 256;  // that are summed by themselves
 
-// Transformed tiles [36][tiles][channels], with room behind each row and each product: an odd
-// number of cache lines apart, rows do not meet in one set of the cache.
+// Transformed tiles [36][tiles][channels], with room behind each product and, where there are many,
+// behind each row: an odd number of cache lines apart, they do not meet in one set of the cache.
 struct Transformed {
   float* values = nullptr;
   std::int64_t stride, product;
   Transformed(std::int64_t channels, std::int64_t tiles)
-      : stride((channels + 31) / 32 * 32 + 16), product(tiles * stride + 16) {}
+      : stride(tiles > kMostAlone ? (channels + 31) / 32 * 32 + 16 : (channels + 15) / 16 * 16),
+        product(tiles * stride + 16) {}
   std::int64_t floats() const { return kWinogradProducts * product; }
   float* at(std::int64_t e, std::int64_t tile) const {
     return values + e * product + tile * stride;
   }
+};
+
+// A chunk of tiles: both operands, and the sums of dY's pixels [tiles][K].
+struct Chunk {
+  Transformed x, dy;
+  float* sums;
 };
 
 template <class Isa>
@@ -48,16 +66,23 @@ class Plan {
         down_((z_.p + kWinogradTile - 1) / kWinogradTile),
         across_((z_.q + kWinogradTile - 1) / kWinogradTile),
         all_tiles_(z_.n * down_ * across_),
-        chunk_(std::clamp<std::int64_t>(kChunkFloats / (kWinogradProducts * (z_.c + z_.k)),
-                                        kFewestTiles, kMostTiles)),
         columns_((z_.c + kernels_.columns - 1) / kernels_.columns * kernels_.columns),
-        x_(columns_, std::min(chunk_, all_tiles_)),
-        dy_(z_.k, std::min(chunk_, all_tiles_)) {
+        alone_(z_.k * columns_ <= kLargestAlone),
+        slices_(alone_ ? std::clamp<std::int64_t>(all_tiles_ / kTilesOfSlice, 1, kMostSlices) : 1) {
+    const std::int64_t floats = kWinogradProducts * (columns_ + z_.k);
+    chunk_ = alone_ ? std::clamp(kFloatsAlone / floats, kFewestAlone, kMostAlone)
+                    : std::clamp(kChunkFloats / floats, kFewestTiles, kMostTiles);
+    chunk_ = std::min(chunk_, all_tiles_);
     Arena arena(workspace);
     zeros_ = arena.take<float>(std::max(z_.c, z_.k));
-    x_.values = arena.take<float>(x_.floats());
-    dy_.values = arena.take<float>(dy_.floats());
-    m_ = arena.take<float>(kWinogradProducts * z_.k * columns_);
+    for (int thread = 0; thread < (alone_ ? threads() : 1); ++thread) {
+      Chunk& chunk =
+          chunks_.emplace_back(Transformed(columns_, chunk_), Transformed(z_.k, chunk_), nullptr);
+      chunk.x.values = arena.take<float>(chunk.x.floats());
+      chunk.dy.values = arena.take<float>(chunk.dy.floats());
+      chunk.sums = arena.take<float>(chunk_ * z_.k);
+    }
+    m_ = arena.take<float>(slices_ * floats_of_m());
     bytes_ = arena.used();
   }
 
@@ -65,20 +90,45 @@ class Plan {
 
   void run() {
     std::fill(zeros_, zeros_ + std::max(z_.c, z_.k), 0.0f);
-    for (std::int64_t first = 0; first < all_tiles_; first += chunk_) {
-      const std::int64_t count = std::min(chunk_, all_tiles_ - first);
-      launch("winograd_input", count,
-             [&](std::int64_t tile) { transform(place(first + tile), tile); });
-      const std::int64_t panels = columns_ / kernels_.columns;
-      launch_dynamic("winograd_outer", kWinogradProducts * panels, [&](std::int64_t task) {
-        multiply(task / panels, task % panels, count, first == 0);
+    const std::int64_t panels = columns_ / kernels_.columns;
+    if (alone_) {
+      launch_dynamic("winograd_slices", slices_, [&](std::int64_t slice) {
+        const Chunk& chunk = chunks_[static_cast<std::size_t>(thread_index())];
+        float* const m = m_ + slice * floats_of_m();
+        const std::int64_t begin = all_tiles_ * slice / slices_,
+                           end = all_tiles_ * (slice + 1) / slices_;
+        for (std::int64_t first = begin; first < end; first += chunk_) {
+          const std::int64_t count = std::min(chunk_, end - first);
+          for (std::int64_t tile = 0; tile < count; ++tile)
+            transform(place(first + tile), chunk, tile);
+          for (std::int64_t e = 0; e < kWinogradProducts; ++e)
+            for (std::int64_t panel = 0; panel < panels; ++panel)
+              multiply(chunk, e, panel, count, first == begin, m);
+          add_bias(chunk, count, first == begin, m);
+        }
       });
+    } else {
+      const Chunk& chunk = chunks_[0];
+      for (std::int64_t first = 0; first < all_tiles_; first += chunk_) {
+        const std::int64_t count = std::min(chunk_, all_tiles_ - first);
+        launch("winograd_input", count,
+               [&](std::int64_t tile) { transform(place(first + tile), chunk, tile); });
+        launch_dynamic("winograd_outer", kWinogradProducts * panels + 1, [&](std::int64_t task) {
+          if (task == kWinogradProducts * panels) return add_bias(chunk, count, first == 0, m_);
+          multiply(chunk, task / panels, task % panels, count, first == 0, m_);
+        });
+      }
     }
     launch("winograd_dw", z_.k, [&](std::int64_t k) { finish(k); });
-    if (args_.dbias) sum_bias();
   }
 
  private:
+  // m [36][K][columns], and behind it the bias' gradient [K].
+  std::int64_t floats_of_bias() const { return (z_.k + 15) / 16 * 16; }
+  std::int64_t floats_of_m() const {
+    return kWinogradProducts * z_.k * columns_ + floats_of_bias();
+  }
+
   struct Place {
     std::int64_t n, top, left;  // of a tile's first pixel of dy
   };
@@ -88,7 +138,7 @@ class Plan {
   }
 
   // Both operands of one tile. Beside the images the pixels are zeros.
-  void transform(const Place& at, std::int64_t tile) const {
+  void transform(const Place& at, const Chunk& chunk, std::int64_t tile) const {
     const float* pixels[kWinogradProducts];
     std::int64_t channel = 0;
     for (const Tensor* source : {&args_.x0, &args_.x1}) {
@@ -100,74 +150,77 @@ class Plan {
         pixels[e] = row < 0 ? zeros_ : x + row * source->row_stride();
       }
       winograd_transforms<Isa>().input(pixels, source->cols(), channel,
-                                       {x_.at(0, tile), x_.product, kStripElements});
+                                       {chunk.x.at(0, tile), chunk.x.product, kStripElements});
       channel += source->cols();
     }
     for (std::int64_t e = 0; e < kWinogradProducts; ++e)  // of the last panel
-      std::fill(x_.at(e, tile) + channel, x_.at(e, tile) + columns_, 0.0f);
+      std::fill(chunk.x.at(e, tile) + channel, chunk.x.at(e, tile) + columns_, 0.0f);
     const auto* dy = static_cast<const float*>(args_.dy.raw());
     for (std::int64_t e = 0; e < kPixels; ++e) {
       const std::int64_t p = at.top + e / kWinogradTile, q = at.left + e % kWinogradTile;
       const bool inside = p < z_.p && q < z_.q;
       pixels[e] = inside ? dy + ((at.n * z_.p + p) * z_.q + q) * args_.dy.row_stride() : zeros_;
     }
-    winograd_transforms<Isa>().output_gradient(pixels, z_.k, dy_.at(0, tile), dy_.product);
+    winograd_transforms<Isa>().output_gradient(pixels, z_.k, chunk.dy.at(0, tile),
+                                               chunk.dy.product, chunk.sums + tile * z_.k);
   }
 
   // Adds a chunk's sums to one panel of columns of one product, or begins it.
-  void multiply(std::int64_t e, std::int64_t panel, std::int64_t count, bool begin) const {
+  void multiply(const Chunk& chunk, std::int64_t e, std::int64_t panel, std::int64_t count,
+                bool begin, float* all) const {
     alignas(64) float sum[kMaxTileRows * kMaxColumns];
     const std::int64_t width = kernels_.columns;
     const Tiles tiles(z_.k, kernels_.rows);
     for (std::int64_t t = 0; t < tiles.count; ++t) {
       const std::int64_t k = tiles.begin(t), rows = tiles.rows(t);
-      kernels_.outer[rows](count, dy_.at(e, 0) + k, dy_.stride, x_.at(e, 0) + panel * width,
-                           x_.stride, sum);
-      float* m = m_ + (e * z_.k + k) * columns_ + panel * width;
+      kernels_.outer[rows](count, chunk.dy.at(e, 0) + k, chunk.dy.stride,
+                           chunk.x.at(e, 0) + panel * width, chunk.x.stride, sum);
+      float* m = all + (e * z_.k + k) * columns_ + panel * width;
       for (std::int64_t i = 0; i < rows; ++i, m += columns_)
         for (std::int64_t j = 0; j < width; ++j)
           m[j] = begin ? sum[i * width + j] : m[j] + sum[i * width + j];
     }
   }
 
-  // dw of one output channel.
+  // The same for the bias.
+  void add_bias(const Chunk& chunk, std::int64_t count, bool begin, float* all) const {
+    float* const bias = all + kWinogradProducts * z_.k * columns_;
+    if (begin) std::fill_n(bias, z_.k, 0.0f);
+    for (std::int64_t tile = 0; tile < count; ++tile)
+      for (std::int64_t k = 0; k < z_.k; ++k) bias[k] += chunk.sums[tile * z_.k + k];
+  }
+
+  // The slices' sums of `count` values, which lie `at` floats into each.
+  void add_slices(std::int64_t at, std::int64_t count, float* to) const {
+    std::copy_n(m_ + at, count, to);
+    for (std::int64_t slice = 1; slice < slices_; ++slice)
+      for (std::int64_t i = 0; i < count; ++i) to[i] += m_[slice * floats_of_m() + at + i];
+  }
+
+  // dw and dbias of one output channel.
   void finish(std::int64_t k) const {
     auto* dw = static_cast<float*>(args_.dw.raw()) + k * 9 * z_.c;
     for (std::int64_t c = 0; c < z_.c; c += kWinogradFilters) {
       float products[kWinogradProducts][kWinogradFilters], taps[9][kWinogradFilters];
       for (std::int64_t e = 0; e < kWinogradProducts; ++e)
-        std::copy_n(m_ + (e * z_.k + k) * columns_ + c, kWinogradFilters, products[e]);
+        add_slices((e * z_.k + k) * columns_ + c, kWinogradFilters, products[e]);
       winograd_weight_gradients(products, taps);
       const std::int64_t count = std::min<std::int64_t>(kWinogradFilters, z_.c - c);
       for (std::int64_t tap = 0; tap < 9; ++tap) std::copy_n(taps[tap], count, dw + tap * z_.c + c);
     }
-  }
-
-  // In short chains of additions: kernels/gemm/outer.h says why.
-  void sum_bias() const {
-    constexpr std::int64_t kTogether = 16;
-    const auto* dy = static_cast<const float*>(args_.dy.raw());
-    auto* dbias = static_cast<float*>(args_.dbias.raw());
-    const std::int64_t rows = args_.dy.rows(), stride = args_.dy.row_stride();
-    launch("winograd_dbias", (z_.k + kTogether - 1) / kTogether, [&](std::int64_t task) {
-      const std::int64_t first = task * kTogether, count = std::min(kTogether, z_.k - first);
-      float total[kTogether] = {};
-      for (std::int64_t begin = 0; begin < rows; begin += kBiasRows) {
-        float sum[kTogether] = {};
-        for (std::int64_t row = begin; row < std::min(begin + kBiasRows, rows); ++row)
-          for (std::int64_t k = 0; k < count; ++k) sum[k] += dy[row * stride + first + k];
-        for (std::int64_t k = 0; k < count; ++k) total[k] += sum[k];
-      }
-      std::copy_n(total, count, dbias + first);
-    });
+    if (args_.dbias)
+      add_slices(kWinogradProducts * z_.k * columns_ + k, 1,
+                 static_cast<float*>(args_.dbias.raw()) + k);
   }
 
   const Conv2dWgradArgs& args_;
   ConvSizes z_;
   const Microkernels& kernels_;
-  std::int64_t down_, across_, all_tiles_, chunk_;
+  std::int64_t down_, across_, all_tiles_;
   std::int64_t columns_;  // of m: whole panels
-  Transformed x_, dy_;
+  bool alone_;            // a thread with its slice
+  std::int64_t slices_, chunk_ = 0;
+  std::vector<Chunk> chunks_;  // one for each thread, or one for all
   float *zeros_ = nullptr, *m_ = nullptr;
   std::size_t bytes_ = 0;
 };

@@ -1,6 +1,7 @@
 // What is particular to the Winograd rows: their blocks and groups of tiles, their error on long
 // sums, and when they are chosen.
 #include <array>
+#include <numeric>
 #include <cmath>
 
 #include "kernels/conv2d/winograd_transforms.h"
@@ -136,7 +137,8 @@ TEST(Winograd, TransformsOfOneChannelAreACorrelation) {
       g[i][f] = static_cast<float>(taps[static_cast<std::size_t>(i)] * (f + 1));
   for (int i = 0; i < 36; ++i) pixels[i] = d + i;
   winograd_transforms_avx2().input(pixels, 1, 0, {transformed, 8, 8});
-  winograd_weights(g, weight);
+  winograd_transforms_avx2().weight(&g[0][0], kWinogradFilters, false, kWinogradFilters, &weight[0][0],
+                                    kWinogradFilters);
   for (int e = 0; e < 36; ++e)
     for (int k = 0; k < 8; ++k) products[e * 8 + k] = weight[e][k] * transformed[e * 8];
   winograd_transforms_avx2().output(products, 8, 8, y);
@@ -155,7 +157,7 @@ TEST(Winograd, GradientTransformsAreTransposes) {
   const std::vector<double> dy = doubles(randn({16}, DType::f32, 3));
   const std::vector<double> m = doubles(randn({36}, DType::f32, 4));
   const std::vector<double> taps = doubles(randn({9}, DType::f32, 5));
-  float pixels[16], from[36 * 8], y[16 * 8], transformed[36];
+  float pixels[16], from[36 * 8], y[16 * 8], transformed[36], sum;
   const float* at[16];
   for (int i = 0; i < 16; ++i) {
     pixels[i] = static_cast<float>(dy[static_cast<std::size_t>(i)]);
@@ -163,7 +165,8 @@ TEST(Winograd, GradientTransformsAreTransposes) {
   }
   for (int e = 0; e < 36 * 8; ++e) from[e] = static_cast<float>(m[static_cast<std::size_t>(e / 8)]);
   winograd_transforms_avx2().output(from, 8, 8, y);
-  winograd_transforms_avx2().output_gradient(at, 1, transformed, 1);
+  winograd_transforms_avx2().output_gradient(at, 1, transformed, 1, &sum);
+  EXPECT_NEAR(sum, std::accumulate(dy.begin(), dy.end(), 0.0), 1e-5);
   double left = 0, right = 0;  // <dy, A^T m A> and <A dy A^T, m>
   for (std::size_t p = 0; p < 16; ++p) left += dy[p] * static_cast<double>(y[p * 8]);
   for (std::size_t e = 0; e < 36; ++e) right += m[e] * static_cast<double>(transformed[e]);
@@ -175,7 +178,8 @@ TEST(Winograd, GradientTransformsAreTransposes) {
     for (std::size_t t = 0; t < 9; ++t) g[t][f] = static_cast<float>(taps[t]);
     for (std::size_t e = 0; e < 36; ++e) products[e][f] = static_cast<float>(m[e]);
   }
-  winograd_weights(g, weight);
+  winograd_transforms_avx2().weight(&g[0][0], kWinogradFilters, false, kWinogradFilters, &weight[0][0],
+                                    kWinogradFilters);
   winograd_weight_gradients(products, dg);
   left = right = 0;  // <G g G^T, m> and <g, G^T m G>
   for (std::size_t e = 0; e < 36; ++e) left += m[e] * static_cast<double>(weight[e][3]);

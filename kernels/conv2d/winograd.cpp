@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/conv2d/indirect.h"
+#include "kernels/conv2d/prefetch.h"
 #include "kernels/conv2d/sizes.h"
 #include "kernels/gemm/finish.h"
 #include "kernels/gemm/gemm.h"
@@ -17,6 +18,8 @@ namespace {
 constexpr std::int64_t kBlockTiles = 70;  // of a task: five tiles of the micro-kernel's rows
 constexpr std::int64_t kGroupFloats = std::int64_t{3} << 20;  // of transformed input at a time
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
+// Weights that a thread keeps in its own cache while it takes blocks alone, and the least blocks each.
+constexpr std::int64_t kFloatsAlone = std::int64_t{640} << 10, kBlocksAlone = 2;
 // Channels whose weights a task of the fresh rows transforms at a time: 300 KiB.
 constexpr std::int64_t kFreshChannels = 64;
 
@@ -182,11 +185,17 @@ class Plan {
         fresh_(fresh),
         arena_(workspace),
         kernels_(Isa::kernels()),
-        l_(problem, Isa::kernels().columns) {
+        l_(problem, Isa::kernels().columns),
+        sources_(problem.sources.begin(), problem.sources.end()),
+        y0_(problem.y0),
+        y1_(problem.y1),
+        residual_(problem.residual) {
     std::int64_t longest = 1;
-    for (const Tensor& source : p_.sources) longest = std::max(longest, source.cols());
+    for (const Pixels& source : sources_) longest = std::max(longest, source.channels);
     zeros_ = arena_.take<float>(longest);
-    input_ = arena_.take<float>(l_.group * l_.block_stride());
+    const std::int64_t weight_floats = kWinogradProducts * l_.channels * l_.padded_columns;
+    alone_ = !fresh_ && weight_floats <= kFloatsAlone && l_.all_blocks() >= kBlocksAlone * threads();
+    input_ = arena_.take<float>(alone_ ? threads() * rows_stride() : l_.group * l_.block_stride());
     bias_ = arena_.take<float>(l_.padded_columns);
     if (p_.stats) moments_ = arena_.take<float>(l_.images * l_.parts.count * 2 * l_.padded_columns);
     if (fresh_) transformed_ = arena_.take<float>(threads() * kWinogradProducts * fresh_stride());
@@ -202,15 +211,10 @@ class Plan {
       raw_ = raw_weight(p_.w);
     else
       w_ = transformed<Isa>(p_);
-    const std::int64_t panels = l_.padded_columns / kernels_.columns;
-    for (std::int64_t first = 0; first < l_.all_blocks(); first += l_.group) {
-      const std::int64_t blocks = std::min(l_.group, l_.all_blocks() - first);
-      launch("winograd_input", blocks * l_.longest(), [&](std::int64_t task) {
-        transform_tile(first, task / l_.longest(), task % l_.longest());
-      });
-      launch_dynamic("winograd_product", panels * blocks,
-                     [&](std::int64_t task) { multiply(first, task % blocks, task / blocks); });
-    }
+    if (alone_)
+      launch_dynamic("winograd_block", l_.all_blocks(), [&](std::int64_t block) { whole(block); });
+    else
+      run_together();
     if (!p_.stats) return;
     Moments moments{moments_, l_.padded_columns, {}};
     for (std::int64_t part = 0; part < l_.parts.count; ++part)
@@ -223,36 +227,101 @@ class Plan {
   Place place(std::int64_t block, std::int64_t tile) const { return l_.place(block, tile); }
   std::int64_t tiles(std::int64_t block) const { return l_.tiles(block); }
 
-  // B^T d B of one tile. Beside the image the pixels are zeros.
-  void transform_tile(std::int64_t first, std::int64_t block, std::int64_t tile) const {
+  std::int64_t panels() const { return l_.padded_columns / kernels_.columns; }
+
+  // All threads transform a group of blocks, then multiply it: the products' inputs come from the
+  // last cache, each panel of the weights once for many tiles.
+  void run_together() const {
+    for (std::int64_t first = 0; first < l_.all_blocks(); first += l_.group) {
+      const std::int64_t blocks = std::min(l_.group, l_.all_blocks() - first);
+      launch("winograd_input", blocks * l_.longest(), [&](std::int64_t task) {
+        transform_of_block(first, task / l_.longest(), task % l_.longest());
+      });
+      launch_dynamic("winograd_product", panels() * blocks,
+                     [&](std::int64_t task) { multiply(first, task % blocks, task / blocks); });
+    }
+  }
+
+  // One block from pixels to pixels, a tile of the micro-kernel's rows at a time: few weights stay in
+  // the thread's cache, and so does all that is made on the way. The pixels that come next are
+  // fetched while it multiplies.
+  void whole(std::int64_t block) const {
+    constexpr std::int64_t kProductFloats = kMaxTileRows * kMaxPanelColumns + 16;
+    alignas(64) float c[kWinogradProducts * kProductFloats];
+    float outputs[kPixels * kMaxPanelColumns];
+    const std::int64_t width = kernels_.columns, product = rows_stride() / kWinogradProducts;
+    float* const input = input_ + thread_index() * rows_stride();
+    const Tiles rows(tiles(block), kernels_.rows);
+    for (std::int64_t t = 0; t < rows.count; ++t) {
+      const std::int64_t first = rows.begin(t), count = rows.rows(t);
+      for (std::int64_t i = 0; i < count; ++i)
+        transform_tile(place(block, first + i),
+                       {input + i * kStripElements, product, count * kStripElements});
+      std::int64_t next = first + count;
+      for (std::int64_t panel = 0; panel < panels(); ++panel) {
+        const float* w =
+            w_.data<float>() + panel * kWinogradProducts * l_.channels * width;
+        for (std::int64_t e = 0; e < kWinogradProducts; ++e, w += l_.channels * width) {
+          const std::int64_t steps = panels() * kWinogradProducts, step = panel * kWinogradProducts + e + 1;
+          for (; next < std::min(rows.size, first + count + kernels_.rows * step / steps); ++next)
+            fetch(place(block, next));
+          kernels_.strip[count](l_.channels, input + e * product, w, c + e * kProductFloats, false);
+        }
+        for (std::int64_t i = 0; i < count; ++i) {
+          winograd_transforms<Isa>().output(c + i * width, kProductFloats, width, outputs);
+          store(place(block, first + i), panel, outputs);
+        }
+      }
+    }
+    if (!moments_) return;
+    for (std::int64_t panel = 0; panel < panels(); ++panel) write_moments(block, panel);
+  }
+
+  // Floats of one such tile's transformed input; see product_stride().
+  std::int64_t rows_stride() const {
+    return kWinogradProducts * (kernels_.rows * l_.channels + 16);
+  }
+
+  // Fetches what a tile reads and its neighbours do not, and what it writes.
+  void fetch(const Place& at) const {
+    const int halving = p_.scale == 2 ? 1 : 0;
+    for (const Pixels& x : sources_)
+      x.fetch(at.n, at.top >> halving, at.left >> halving, kWinogradTile >> halving);
+    y0_.fetch<true>(at.n, at.top, at.left, kWinogradTile);
+    if (y1_.data) y1_.fetch<true>(at.n, at.top, at.left, kWinogradTile);
+  }
+
+  // B^T d B of one tile of a block into the block's place.
+  void transform_of_block(std::int64_t first, std::int64_t block, std::int64_t tile) const {
     if (tile >= tiles(first + block)) return;
-    const Place at = place(first + block, tile);
     const Tiles rows(tiles(first + block), kernels_.rows);
     const std::int64_t row_tile = tile_of(rows, tile), size = rows.rows(row_tile) * kStripElements;
-    const WinogradStrips strips{input_ + block * l_.block_stride() +
-                                    rows.begin(row_tile) * l_.channels +
-                                    (tile - rows.begin(row_tile)) * kStripElements,
-                                l_.product_stride(), size};
+    transform_tile(place(first + block, tile),
+                   {input_ + block * l_.block_stride() + rows.begin(row_tile) * l_.channels +
+                        (tile - rows.begin(row_tile)) * kStripElements,
+                    l_.product_stride(), size});
+  }
+
+  // B^T d B of one tile. Beside the image the pixels are zeros.
+  void transform_tile(const Place& at, const WinogradStrips& strips) const {
     std::int64_t channel = 0;
-    for (const Tensor& source : p_.sources) {
-      const auto* x = static_cast<const float*>(source.raw());
+    for (const Pixels& x : sources_) {
       const int halving = p_.scale == 2 ? 1 : 0;  // of an up-sampled source's coordinates
-      const std::int64_t height = p_.height >> halving, width = p_.width >> halving;
       const float* patch[kWinogradProducts];
       for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
         const std::int64_t h = at.top - p_.pad + e / kWinogradPatch;
         const std::int64_t w = at.left - p_.pad + e % kWinogradPatch;
         const bool inside = h >= 0 && h < p_.height && w >= 0 && w < p_.width;
-        const std::int64_t row = (at.n * height + (h >> halving)) * width + (w >> halving);
-        patch[e] = inside ? x + row * source.row_stride() : zeros_;
+        const std::int64_t row = (at.n * x.height + (h >> halving)) * x.width + (w >> halving);
+        patch[e] = inside ? x.row(row) : zeros_;
       }
-      winograd_transforms<Isa>().input(patch, source.cols(), channel, strips);
-      channel += source.cols();
+      winograd_transforms<Isa>().input(patch, x.channels, channel, strips);
+      channel += x.channels;
     }
     for (; channel < l_.channels; ++channel)  // of the last strip
       for (std::int64_t e = 0; e < kWinogradProducts; ++e)
-        strips.to[e * strips.product + channel / kStripElements * size + channel % kStripElements] =
-            0;
+        strips.to[e * strips.product + channel / kStripElements * strips.strip +
+                  channel % kStripElements] = 0;
   }
 
   // The tile of the micro-kernel's rows that holds row i.
@@ -304,33 +373,27 @@ class Plan {
   void store(const Place& at, std::int64_t panel, float* outputs) const {
     const std::int64_t width = kernels_.columns, column = panel * width;
     const std::int64_t used = std::min(width, p_.columns() - column);
-    const std::int64_t height_y = p_.y0.dim(1), width_y = p_.y0.dim(2);
     for (std::int64_t pixel = 0; pixel < kPixels; ++pixel) {
       const std::int64_t h = at.top + pixel / kWinogradTile, w = at.left + pixel % kWinogradTile;
-      if (h >= height_y || w >= width_y) continue;
-      const std::int64_t row = (at.n * height_y + h) * width_y + w;
+      if (h >= y0_.height || w >= y0_.width) continue;
+      const std::int64_t row = (at.n * y0_.height + h) * y0_.width + w;
       float* values = outputs + pixel * width;
       const float* residual = nullptr;
-      if (p_.residual) {
-        const std::int64_t half = (at.n * (height_y / 2) + h / 2) * (width_y / 2) + w / 2;
-        residual = element(p_.residual, p_.residual_up2x ? half : row, column);
+      if (residual_.data) {
+        const std::int64_t half = (at.n * residual_.height + h / 2) * residual_.width + w / 2;
+        residual = residual_.row(p_.residual_up2x ? half : row) + column;
       }
-      if (used == width && column + width <= p_.y0.cols()) {
-        finish_row(width, values, bias_ + column, residual, element(p_.y0, row, column));
+      if (used == width && column + width <= y0_.channels) {
+        finish_row(width, values, bias_ + column, residual, y0_.row(row) + column);
         continue;
       }
       for (std::int64_t k = 0; k < used; ++k)
         values[k] = values[k] + bias_[column + k] + (residual ? residual[k] : 0);
-      const std::int64_t split = std::clamp<std::int64_t>(p_.y0.cols() - column, 0, used);
-      if (split > 0) std::copy_n(values, split, element(p_.y0, row, column));
+      const std::int64_t split = std::clamp<std::int64_t>(y0_.channels - column, 0, used);
+      if (split > 0) std::copy_n(values, split, y0_.row(row) + column);
       if (split < used)
-        std::copy_n(values + split, used - split,
-                    element(p_.y1, row, column + split - p_.y0.cols()));
+        std::copy_n(values + split, used - split, y1_.row(row) + column + split - y0_.channels);
     }
-  }
-
-  static float* element(const Tensor& y, std::int64_t row, std::int64_t column) {
-    return static_cast<float*>(y.raw()) + row * y.row_stride() + column;
   }
 
   // Of a block's tiles [first, last).
@@ -338,8 +401,8 @@ class Plan {
     std::int64_t total = 0;
     for (std::int64_t t = first; t < last; ++t) {
       const Place at = place(block, t);
-      total += std::min<std::int64_t>(kWinogradTile, p_.y0.dim(1) - at.top) *
-               std::min<std::int64_t>(kWinogradTile, p_.y0.dim(2) - at.left);
+      total += std::min<std::int64_t>(kWinogradTile, y0_.height - at.top) *
+               std::min<std::int64_t>(kWinogradTile, y0_.width - at.left);
     }
     return total;
   }
@@ -353,36 +416,59 @@ class Plan {
 
   void write_moments(std::int64_t block, std::int64_t panel, std::int64_t first, std::int64_t last,
                      std::int64_t index) const {
-    const std::int64_t width = kernels_.columns, column = panel * width;
-    const std::int64_t used = std::min(width, p_.columns() - column);
+    const std::int64_t column = panel * kernels_.columns;
+    const std::int64_t used = std::min<std::int64_t>(kernels_.columns, p_.columns() - column);
     float* mean = moments_ + index * 2 * l_.padded_columns + column;
     float* m2 = mean + l_.padded_columns;
-    std::fill_n(mean, width, 0.0f);
-    std::fill_n(m2, width, 0.0f);
+    std::fill_n(mean, kernels_.columns, 0.0f);
+    std::fill_n(m2, kernels_.columns, 0.0f);
+    const auto count = static_cast<float>(pixels(block, first, last));
+    for (std::int64_t k = 0; k < used; k += kTogether) {
+      const std::int64_t channels = std::min(kTogether, used - k);
+      if (channels == kTogether)
+        moments_of_channels<kTogether>(block, first, last, column + k, count, mean + k, m2 + k);
+      else
+        for (std::int64_t i = k; i < used; ++i)
+          moments_of_channels<1>(block, first, last, column + i, count, mean + i, m2 + i);
+    }
+  }
+
+  static constexpr std::int64_t kTogether = 16;
+  // Of kChannels from `column` on, which stay in registers.
+  template <std::int64_t kChannels>
+  void moments_of_channels(std::int64_t block, std::int64_t first, std::int64_t last,
+                           std::int64_t column, float count, float* mean, float* m2) const {
     const auto for_each_row = [&](const auto& f) {
       for (std::int64_t t = first; t < last; ++t) {
         const Place at = place(block, t);
-        for (std::int64_t h = at.top; h < std::min(at.top + kWinogradTile, p_.y0.dim(1)); ++h)
-          for (std::int64_t w = at.left; w < std::min(at.left + kWinogradTile, p_.y0.dim(2)); ++w)
-            f(element(p_.y0, (at.n * p_.y0.dim(1) + h) * p_.y0.dim(2) + w, column));
+        const std::int64_t right = std::min(at.left + kWinogradTile, y0_.width);
+        for (std::int64_t h = at.top; h < std::min(at.top + kWinogradTile, y0_.height); ++h)
+          for (std::int64_t w = at.left; w < right; ++w)
+            f(y0_.row((at.n * y0_.height + h) * y0_.width + w) + column);
       }
     };
+    float sum[kChannels] = {}, squares[kChannels] = {};
     for_each_row([&](const float* y) {
-      for (std::int64_t k = 0; k < used; ++k) mean[k] += y[k];
+      for (std::int64_t k = 0; k < kChannels; ++k) sum[k] += y[k];
     });
-    const auto count = static_cast<float>(pixels(block, first, last));
-    for (std::int64_t k = 0; k < used; ++k) mean[k] /= count;
+    for (std::int64_t k = 0; k < kChannels; ++k) sum[k] /= count;
     for_each_row([&](const float* y) {
-      for (std::int64_t k = 0; k < used; ++k) m2[k] += (y[k] - mean[k]) * (y[k] - mean[k]);
+      for (std::int64_t k = 0; k < kChannels; ++k)
+        squares[k] += (y[k] - sum[k]) * (y[k] - sum[k]);
     });
+    std::copy_n(sum, kChannels, mean);
+    std::copy_n(squares, kChannels, m2);
   }
 
   const Problem& p_;
   const bool fresh_;
+  bool alone_ = false;  // each thread takes whole blocks
   Arena arena_;
   const Microkernels& kernels_;
   Layout l_;
   float *zeros_ = nullptr, *input_ = nullptr, *bias_ = nullptr, *moments_ = nullptr;
+  std::vector<Pixels> sources_;
+  Pixels y0_, y1_, residual_;
   Tensor w_;                      // transformed, or:
   RawWeight raw_;                 // as it lies,
   float* transformed_ = nullptr;  // [threads][36][fresh_stride()]

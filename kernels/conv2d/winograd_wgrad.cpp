@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/conv2d/prefetch.h"
 #include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/arena.h"
@@ -30,7 +31,7 @@ constexpr std::int64_t kFewestTiles = 128, kMostTiles = 512;
 constexpr std::int64_t kChunkFloats = std::int64_t{3} << 20;
 // By one thread: its chunk and its m stay in the L2 cache.
 constexpr std::int64_t kFewestAlone = 32, kMostAlone = 128;
-constexpr std::int64_t kFloatsAlone = std::int64_t{160} << 10;
+constexpr std::int64_t kFloatsAlone = std::int64_t{108} << 10;
 constexpr std::int64_t kLargestAlone = 32 * 64;  // filters in an m of its own
 constexpr std::int64_t kMostSlices = 16, kTilesOfSlice = 128;
 constexpr std::int64_t kPixels = kWinogradTile * kWinogradTile;
@@ -68,7 +69,10 @@ class Plan {
         all_tiles_(z_.n * down_ * across_),
         columns_((z_.c + kernels_.columns - 1) / kernels_.columns * kernels_.columns),
         alone_(z_.k * columns_ <= kLargestAlone),
-        slices_(alone_ ? std::clamp<std::int64_t>(all_tiles_ / kTilesOfSlice, 1, kMostSlices) : 1) {
+        slices_(alone_ ? std::clamp<std::int64_t>(all_tiles_ / kTilesOfSlice, 1, kMostSlices) : 1),
+        dy_(args.dy) {
+    x_.emplace_back(args.x0);
+    if (args.x1) x_.emplace_back(args.x1);
     const std::int64_t floats = kWinogradProducts * (columns_ + z_.k);
     chunk_ = alone_ ? std::clamp(kFloatsAlone / floats, kFewestAlone, kMostAlone)
                     : std::clamp(kChunkFloats / floats, kFewestTiles, kMostTiles);
@@ -101,9 +105,13 @@ class Plan {
           const std::int64_t count = std::min(chunk_, end - first);
           for (std::int64_t tile = 0; tile < count; ++tile)
             transform(place(first + tile), chunk, tile);
-          for (std::int64_t e = 0; e < kWinogradProducts; ++e)
+          std::int64_t next = first + count;
+          for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
+            const std::int64_t ahead = first + count + chunk_ * (e + 1) / kWinogradProducts;
+            for (; next < std::min(end, ahead); ++next) fetch(place(next));
             for (std::int64_t panel = 0; panel < panels; ++panel)
               multiply(chunk, e, panel, count, first == begin, m);
+          }
           add_bias(chunk, count, first == begin, m);
         }
       });
@@ -119,6 +127,7 @@ class Plan {
         });
       }
     }
+    if (slices_ > 1) add_slices();
     launch("winograd_dw", z_.k, [&](std::int64_t k) { finish(k); });
   }
 
@@ -137,29 +146,34 @@ class Plan {
     return {tile / (down_ * across_), at / across_ * kWinogradTile, at % across_ * kWinogradTile};
   }
 
+  // Fetches what a tile reads and its neighbours do not.
+  void fetch(const Place& at) const {
+    const int halving = args_.geometry.up2x ? 1 : 0;
+    for (const Pixels& x : x_)
+      x.fetch(at.n, at.top >> halving, at.left >> halving, kWinogradTile >> halving);
+    dy_.fetch(at.n, at.top, at.left, kWinogradTile);
+  }
+
   // Both operands of one tile. Beside the images the pixels are zeros.
   void transform(const Place& at, const Chunk& chunk, std::int64_t tile) const {
     const float* pixels[kWinogradProducts];
     std::int64_t channel = 0;
-    for (const Tensor* source : {&args_.x0, &args_.x1}) {
-      if (!*source) continue;
-      const auto* x = static_cast<const float*>(source->raw());
+    for (const Pixels& x : x_) {
       for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
         const std::int64_t row =
             z_.source_row(at.n, at.top, at.left, e / kWinogradPatch, e % kWinogradPatch);
-        pixels[e] = row < 0 ? zeros_ : x + row * source->row_stride();
+        pixels[e] = row < 0 ? zeros_ : x.row(row);
       }
-      winograd_transforms<Isa>().input(pixels, source->cols(), channel,
+      winograd_transforms<Isa>().input(pixels, x.channels, channel,
                                        {chunk.x.at(0, tile), chunk.x.product, kStripElements});
-      channel += source->cols();
+      channel += x.channels;
     }
     for (std::int64_t e = 0; e < kWinogradProducts; ++e)  // of the last panel
       std::fill(chunk.x.at(e, tile) + channel, chunk.x.at(e, tile) + columns_, 0.0f);
-    const auto* dy = static_cast<const float*>(args_.dy.raw());
     for (std::int64_t e = 0; e < kPixels; ++e) {
       const std::int64_t p = at.top + e / kWinogradTile, q = at.left + e % kWinogradTile;
       const bool inside = p < z_.p && q < z_.q;
-      pixels[e] = inside ? dy + ((at.n * z_.p + p) * z_.q + q) * args_.dy.row_stride() : zeros_;
+      pixels[e] = inside ? dy_.row((at.n * z_.p + p) * z_.q + q) : zeros_;
     }
     winograd_transforms<Isa>().output_gradient(pixels, z_.k, chunk.dy.at(0, tile),
                                                chunk.dy.product, chunk.sums + tile * z_.k);
@@ -190,11 +204,17 @@ class Plan {
       for (std::int64_t k = 0; k < z_.k; ++k) bias[k] += chunk.sums[tile * z_.k + k];
   }
 
-  // The slices' sums of `count` values, which lie `at` floats into each.
-  void add_slices(std::int64_t at, std::int64_t count, float* to) const {
-    std::copy_n(m_ + at, count, to);
-    for (std::int64_t slice = 1; slice < slices_; ++slice)
-      for (std::int64_t i = 0; i < count; ++i) to[i] += m_[slice * floats_of_m() + at + i];
+  // Adds the other slices' m to the first's.
+  void add_slices() const {
+    constexpr std::int64_t kTogether = 4096;
+    launch("winograd_sum", (floats_of_m() + kTogether - 1) / kTogether, [&](std::int64_t task) {
+      float* const to = m_ + task * kTogether;
+      const std::int64_t count = std::min(kTogether, floats_of_m() - task * kTogether);
+      for (std::int64_t slice = 1; slice < slices_; ++slice) {
+        const float* const from = to + slice * floats_of_m();
+        for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
+      }
+    });
   }
 
   // dw and dbias of one output channel.
@@ -203,14 +223,13 @@ class Plan {
     for (std::int64_t c = 0; c < z_.c; c += kWinogradFilters) {
       float products[kWinogradProducts][kWinogradFilters], taps[9][kWinogradFilters];
       for (std::int64_t e = 0; e < kWinogradProducts; ++e)
-        add_slices((e * z_.k + k) * columns_ + c, kWinogradFilters, products[e]);
+        std::copy_n(m_ + (e * z_.k + k) * columns_ + c, kWinogradFilters, products[e]);
       winograd_weight_gradients(products, taps);
       const std::int64_t count = std::min<std::int64_t>(kWinogradFilters, z_.c - c);
       for (std::int64_t tap = 0; tap < 9; ++tap) std::copy_n(taps[tap], count, dw + tap * z_.c + c);
     }
     if (args_.dbias)
-      add_slices(kWinogradProducts * z_.k * columns_ + k, 1,
-                 static_cast<float*>(args_.dbias.raw()) + k);
+      static_cast<float*>(args_.dbias.raw())[k] = m_[kWinogradProducts * z_.k * columns_ + k];
   }
 
   const Conv2dWgradArgs& args_;
@@ -221,6 +240,8 @@ class Plan {
   bool alone_;            // a thread with its slice
   std::int64_t slices_, chunk_ = 0;
   std::vector<Chunk> chunks_;  // one for each thread, or one for all
+  std::vector<Pixels> x_;
+  Pixels dy_;
   float *zeros_ = nullptr, *m_ = nullptr;
   std::size_t bytes_ = 0;
 };

@@ -30,9 +30,13 @@ struct Problem {
   Tensor w;
   bool transposed;
   Tensor y0, y1;                 // outputs, split by columns
+  bool down2x = false;           // they are sums over 2x2 pixels of the convolution
   Tensor bias, residual, stats;  // or none
   bool residual_up2x = false;
 
+  // Of the convolution's result.
+  std::int64_t rows() const { return y0.dim(1) << down2x; }
+  std::int64_t cols() const { return y0.dim(2) << down2x; }
   std::int64_t channels() const { return transposed ? w.dim(0) : w.dim(3); }
   std::int64_t columns() const { return transposed ? w.dim(3) : w.dim(0); }
 };
@@ -58,7 +62,8 @@ Problem problem_of(const Conv2dFwdArgs& args) {
   return p;
 }
 
-// Of a stride of one: a convolution of dy with the taps reversed.
+// Of a stride of one: a convolution of dy with the taps reversed. An up-sampled input's gradient is
+// summed over each pixel's four copies.
 Problem problem_of(const Conv2dDgradArgs& args) {
   Problem p;
   p.sources = {args.dy};
@@ -69,6 +74,7 @@ Problem problem_of(const Conv2dDgradArgs& args) {
   p.w = args.w;
   p.transposed = true;
   p.y0 = args.dx0;
+  p.down2x = args.geometry.up2x;
   p.y1 = args.dx1;
   return p;
 }
@@ -142,8 +148,8 @@ struct Layout {
   std::int64_t channels, padded_columns;  // both padded
 
   Layout(const Problem& p, std::int64_t panel_columns)
-      : down((p.y0.dim(1) + kWinogradTile - 1) / kWinogradTile),
-        across((p.y0.dim(2) + kWinogradTile - 1) / kWinogradTile),
+      : down((p.rows() + kWinogradTile - 1) / kWinogradTile),
+        across((p.cols() + kWinogradTile - 1) / kWinogradTile),
         images(p.y0.dim(0)),
         together(std::max<std::int64_t>(1, std::min(images, kBlockTiles / (down * across)))),
         parts(down * across, kBlockTiles),
@@ -287,8 +293,9 @@ class Plan {
     const int halving = p_.scale == 2 ? 1 : 0;
     for (const Pixels& x : sources_)
       x.fetch(at.n, at.top >> halving, at.left >> halving, kWinogradTile >> halving);
-    y0_.fetch<true>(at.n, at.top, at.left, kWinogradTile);
-    if (y1_.data) y1_.fetch<true>(at.n, at.top, at.left, kWinogradTile);
+    for (const Pixels& y : {y0_, y1_})
+      if (y.data)
+        y.fetch<true>(at.n, at.top >> p_.down2x, at.left >> p_.down2x, kWinogradTile >> p_.down2x);
   }
 
   // B^T d B of one tile of a block into the block's place.
@@ -371,29 +378,46 @@ class Plan {
   std::int64_t fresh_stride() const { return kFreshChannels * kernels_.columns + 16; }
 
   void store(const Place& at, std::int64_t panel, float* outputs) const {
+    if (p_.down2x) sum_2x2(outputs);
+    const std::int64_t size = kWinogradTile >> p_.down2x;
+    for (std::int64_t i = 0; i < size; ++i)
+      for (std::int64_t j = 0; j < size; ++j) {
+        const std::int64_t h = (at.top >> p_.down2x) + i, w = (at.left >> p_.down2x) + j;
+        if (h < y0_.height && w < y0_.width)
+          store_pixel(at.n, h, w, panel, outputs + (i * size + j) * kernels_.columns);
+      }
+  }
+
+  // A tile's 4x4 pixels to 2x2, in place.
+  void sum_2x2(float* outputs) const {
+    const std::int64_t width = kernels_.columns;
+    for (std::int64_t i = 0; i < 2; ++i)
+      for (std::int64_t j = 0; j < 2; ++j) {
+        const float* const from = outputs + (8 * i + 2 * j) * width;
+        float* const to = outputs + (2 * i + j) * width;
+        for (std::int64_t k = 0; k < width; ++k)
+          to[k] = (from[k] + from[width + k]) + (from[4 * width + k] + from[5 * width + k]);
+      }
+  }
+
+  void store_pixel(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t panel,
+                   float* values) const {
     const std::int64_t width = kernels_.columns, column = panel * width;
     const std::int64_t used = std::min(width, p_.columns() - column);
-    for (std::int64_t pixel = 0; pixel < kPixels; ++pixel) {
-      const std::int64_t h = at.top + pixel / kWinogradTile, w = at.left + pixel % kWinogradTile;
-      if (h >= y0_.height || w >= y0_.width) continue;
-      const std::int64_t row = (at.n * y0_.height + h) * y0_.width + w;
-      float* values = outputs + pixel * width;
-      const float* residual = nullptr;
-      if (residual_.data) {
-        const std::int64_t half = (at.n * residual_.height + h / 2) * residual_.width + w / 2;
-        residual = residual_.row(p_.residual_up2x ? half : row) + column;
-      }
-      if (used == width && column + width <= y0_.channels) {
-        finish_row(width, values, bias_ + column, residual, y0_.row(row) + column);
-        continue;
-      }
-      for (std::int64_t k = 0; k < used; ++k)
-        values[k] = values[k] + bias_[column + k] + (residual ? residual[k] : 0);
-      const std::int64_t split = std::clamp<std::int64_t>(y0_.channels - column, 0, used);
-      if (split > 0) std::copy_n(values, split, y0_.row(row) + column);
-      if (split < used)
-        std::copy_n(values + split, used - split, y1_.row(row) + column + split - y0_.channels);
+    const std::int64_t row = (n * y0_.height + h) * y0_.width + w;
+    const float* residual = nullptr;
+    if (residual_.data) {
+      const std::int64_t half = (n * residual_.height + h / 2) * residual_.width + w / 2;
+      residual = residual_.row(p_.residual_up2x ? half : row) + column;
     }
+    if (used == width && column + width <= y0_.channels)
+      return finish_row(width, values, bias_ + column, residual, y0_.row(row) + column);
+    for (std::int64_t k = 0; k < used; ++k)
+      values[k] = values[k] + bias_[column + k] + (residual ? residual[k] : 0);
+    const std::int64_t split = std::clamp<std::int64_t>(y0_.channels - column, 0, used);
+    if (split > 0) std::copy_n(values, split, y0_.row(row) + column);
+    if (split < used)
+      std::copy_n(values + split, used - split, y1_.row(row) + column + split - y0_.channels);
   }
 
   // Of a block's tiles [first, last).
@@ -480,15 +504,16 @@ bool three_by_three(const Tensor& w, const ConvGeometry& geometry) {
 
 bool supported(const Conv2dFwdArgs& args) { return three_by_three(args.w, args.geometry); }
 bool supported(const Conv2dDgradArgs& args) {
-  return three_by_three(args.w, args.geometry) && !args.geometry.up2x && args.geometry.pad <= 2;
+  const bool whole = !args.geometry.up2x || args.geometry.pad == 1;  // copies in whole tiles
+  return three_by_three(args.w, args.geometry) && whole && args.geometry.pad <= 2;
 }
 
 // Kept weights are four times as many bytes: they must be few, or meet many pixels. Those that are
 // transformed afresh are as many as the direct rows read.
-bool pays(const Tensor& y, const Tensor& w) {
+bool pays(std::int64_t height, std::int64_t width, const Tensor& w) {
   constexpr std::int64_t kKeptMap = 32, kFreshMap = 16, kChannels = 64;
   constexpr std::int64_t kSmallMap = 4, kFewChannels = 32, kFewWeights = 256 * 256;
-  const std::int64_t size = std::min(y.dim(1), y.dim(2));
+  const std::int64_t size = std::min(height, width);
   const std::int64_t channels = std::min(w.dim(0), w.dim(3));
   const std::int64_t large = w.storage()->frozen() ? kFreshMap : kKeptMap;
   return (size >= large && channels >= kChannels) ||
@@ -497,8 +522,13 @@ bool pays(const Tensor& y, const Tensor& w) {
 
 }  // namespace
 
-bool winograd_pays(const Conv2dFwdArgs& args) { return pays(args.y, args.w); }
-bool winograd_pays(const Conv2dDgradArgs& args) { return pays(args.dx0, args.w); }
+bool winograd_pays(const Conv2dFwdArgs& args) {
+  return pays(args.y.dim(1), args.y.dim(2), args.w);
+}
+bool winograd_pays(const Conv2dDgradArgs& args) {
+  const int copies = args.geometry.up2x ? 2 : 1;
+  return pays(args.dx0.dim(1) * copies, args.dx0.dim(2) * copies, args.w);
+}
 
 template <class Isa, class Args>
 bool conv2d_winograd_supports(const Args& args) {

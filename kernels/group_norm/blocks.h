@@ -1,12 +1,14 @@
 #pragma once
 // What the CPU rows v1_blocks and v2_blocks_avx512 of group_norm share. Both directions have three
-// launches: every block of pixels makes partial sums per channel; every group merges them in block
+// phases: every block of pixels makes partial sums per channel; every group merges them in block
 // order, in f64; every block of pixels is written. Blocks depend on the shape alone, so any number of
 // threads gives the same bits.
 #include <algorithm>
+#include <array>
 
 #include "kernels/group_norm/loops.h"
 #include "kernels/group_norm/reference.h"
+#include "runtime/parallel.h"
 
 namespace tiller::group_norm_detail {
 
@@ -42,6 +44,25 @@ struct Blocks {
     return row * width + output % (width / 2) * 2 + i % 2;
   }
 };
+
+/// Runs the phases of a normalisation over all samples: phase p has tasks(p) of them in each, run by
+/// task(p, n, i). With a sample or more for each thread a thread takes whole samples, and finds in its
+/// cache what it read in the phase before; otherwise all threads share each phase. No result depends
+/// on which.
+template <std::size_t kPhases, class F>
+void for_each_sample(const char* name, std::int64_t samples,
+                     const std::array<std::int64_t, kPhases>& tasks, const F& task) {
+  if (samples >= threads()) {
+    launch_dynamic(name, samples, [&](std::int64_t n) {
+      for (std::size_t p = 0; p < kPhases; ++p)
+        for (std::int64_t i = 0; i < tasks[p]; ++i) task(p, n, i);
+    });
+    return;
+  }
+  for (std::size_t p = 0; p < kPhases; ++p)
+    launch(name, samples * tasks[p],
+           [&](std::int64_t i) { task(p, i / tasks[p], i % tasks[p]); });
+}
 
 /// One of the two sources: its tensor, where its channels begin in the concatenation, how many it
 /// has.

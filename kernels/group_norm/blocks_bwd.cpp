@@ -177,24 +177,21 @@ void run(const Loops<T>& loops, const GroupNormBwdArgs& args, void* workspace) {
   const Blocks blocks(args, s);
   const Scratch scratch(workspace, s, blocks);
 
-  launch("group_norm_bwd_prepare", s.samples, [&](std::int64_t n) {
-    prepare(args, s, scratch.coefficients + n * kBwdConstants * s.channels, n);
-  });
-  launch("group_norm_bwd_sums", s.samples * blocks.count, [&](std::int64_t task) {
-    const std::int64_t n = task / blocks.count, block = task % blocks.count;
-    sum_block<T>(loops, args, s, blocks, scratch, n, block);
-  });
-  launch("group_norm_bwd_merge", s.samples * s.groups, [&](std::int64_t task) {
-    merge_group(s, blocks, scratch, task / s.groups, task % s.groups);
-  });
+  const std::int64_t written = args.dx0 || args.dx1 ? blocks.count : 0;
+  for_each_sample<4>("group_norm_bwd", s.samples, {1, blocks.count, s.groups, written},
+                     [&](std::size_t phase, std::int64_t n, std::int64_t i) {
+                       if (phase == 0)
+                         prepare(args, s, scratch.coefficients + n * kBwdConstants * s.channels, n);
+                       else if (phase == 1)
+                         sum_block<T>(loops, args, s, blocks, scratch, n, i);
+                       else if (phase == 2)
+                         merge_group(s, blocks, scratch, n, i);
+                       else
+                         write_block<T>(loops, args, s, blocks, scratch, n, i);
+                     });
   if (args.dgamma || args.dbeta || args.demb)
     launch("group_norm_bwd_parameters", s.channels,
            [&](std::int64_t c) { write_parameters<T>(args, s, scratch.sums, c); });
-  if (args.dx0 || args.dx1)
-    launch("group_norm_bwd_apply", s.samples * blocks.count, [&](std::int64_t task) {
-      const std::int64_t n = task / blocks.count, block = task % blocks.count;
-      write_block<T>(loops, args, s, blocks, scratch, n, block);
-    });
 }
 
 }  // namespace

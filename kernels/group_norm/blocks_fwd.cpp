@@ -99,50 +99,59 @@ void write_block(const Loops<T>& loops, const GroupNormFwdArgs& args, const Grou
   }
 }
 
+// The moments of a block's pixels, of those sources that come without.
+template <class T>
+void sum_block(const Loops<T>& loops, const GroupNormFwdArgs& args, const GroupNormSizes& s,
+               const Blocks& blocks, const Scratch& scratch, std::int64_t n, std::int64_t block) {
+  float* mean = scratch.partial + (n * blocks.count + block) * 2 * s.channels;
+  for (const Source& source : sources(args, s))
+    if (source.channels && !(source.begin == 0 ? args.stats0 : args.stats1))
+      block_moments<T>(loops, source, blocks, n, block, mean + source.begin,
+                       mean + s.channels + source.begin);
+}
+
+// A group's statistics, and what they make of its channels' affine map.
+void finish_group(const GroupNormFwdArgs& args, const GroupNormSizes& s, const Blocks& blocks,
+                  const Scratch& scratch, std::int64_t n, std::int64_t g) {
+  const Moments<double> group = merge_group(args, s, blocks, scratch.partial, n, g);
+  const double variance = group.m2 / static_cast<double>(s.pixels * s.group_size);
+  const double rstd = 1 / std::sqrt(variance + args.eps);
+  float* mean_rstd = row_of<float>(args.mean_rstd, n * s.groups + g);
+  mean_rstd[0] = static_cast<float>(group.mean);
+  mean_rstd[1] = static_cast<float>(rstd);
+  float* affine = scratch.affine + n * kFwdConstants * s.channels;
+  for (std::int64_t c = g * s.group_size; c < (g + 1) * s.group_size; ++c) {
+    double a = rstd * static_cast<double>(row_of<const float>(args.gamma, 0)[c]);
+    double b = row_of<const float>(args.beta, 0)[c];
+    if (args.emb) {
+      const double scale1 = 1 + static_cast<double>(load_emb_f32(args.emb, n, c));
+      a *= scale1;
+      b = b * scale1 + static_cast<double>(load_emb_f32(args.emb, n, s.channels + c));
+    }
+    affine[c] = mean_rstd[0];
+    affine[s.channels + c] = static_cast<float>(a);
+    // What rounding the mean to f32 left over.
+    affine[2 * s.channels + c] =
+        static_cast<float>(b - (group.mean - static_cast<double>(mean_rstd[0])) * a);
+  }
+}
+
 template <class T>
 void run(const Loops<T>& loops, const GroupNormFwdArgs& args, void* workspace) {
   const GroupNormSizes s(args);
   const Blocks blocks(args, s);
   const Scratch scratch(workspace, s, blocks);
 
-  if (!args.stats0 || (args.x1 && !args.stats1))
-    launch("group_norm_moments", s.samples * blocks.count, [&](std::int64_t task) {
-      float* mean = scratch.partial + task * 2 * s.channels;
-      for (const Source& source : sources(args, s))
-        if (source.channels && !(source.begin == 0 ? args.stats0 : args.stats1))
-          block_moments<T>(loops, source, blocks, task / blocks.count, task % blocks.count,
-                           mean + source.begin, mean + s.channels + source.begin);
-    });
-
-  launch("group_norm_merge", s.samples * s.groups, [&](std::int64_t task) {
-    const std::int64_t n = task / s.groups, g = task % s.groups;
-    const Moments<double> group = merge_group(args, s, blocks, scratch.partial, n, g);
-    const double variance = group.m2 / static_cast<double>(s.pixels * s.group_size);
-    const double rstd = 1 / std::sqrt(variance + args.eps);
-    float* mean_rstd = row_of<float>(args.mean_rstd, task);
-    mean_rstd[0] = static_cast<float>(group.mean);
-    mean_rstd[1] = static_cast<float>(rstd);
-    float* affine = scratch.affine + n * 3 * s.channels;
-    for (std::int64_t c = g * s.group_size; c < (g + 1) * s.group_size; ++c) {
-      double a = rstd * static_cast<double>(row_of<const float>(args.gamma, 0)[c]);
-      double b = row_of<const float>(args.beta, 0)[c];
-      if (args.emb) {
-        const double scale1 = 1 + static_cast<double>(load_emb_f32(args.emb, n, c));
-        a *= scale1;
-        b = b * scale1 + static_cast<double>(load_emb_f32(args.emb, n, s.channels + c));
-      }
-      affine[c] = mean_rstd[0];
-      affine[s.channels + c] = static_cast<float>(a);
-      // What rounding the mean to f32 left over.
-      affine[2 * s.channels + c] =
-          static_cast<float>(b - (group.mean - static_cast<double>(mean_rstd[0])) * a);
-    }
-  });
-
-  launch("group_norm_apply", s.samples * blocks.count, [&](std::int64_t task) {
-    const std::int64_t n = task / blocks.count, block = task % blocks.count;
-    write_block<T>(loops, args, s, blocks, scratch.affine, n, block);
-  });
+  const bool ready = args.stats0 && (!args.x1 || args.stats1);
+  for_each_sample<3>("group_norm_fwd", s.samples, {ready ? 0 : blocks.count, s.groups, blocks.count},
+                     [&](std::size_t phase, std::int64_t n, std::int64_t i) {
+                       if (phase == 0)
+                         sum_block<T>(loops, args, s, blocks, scratch, n, i);
+                       else if (phase == 1)
+                         finish_group(args, s, blocks, scratch, n, i);
+                       else
+                         write_block<T>(loops, args, s, blocks, scratch.affine, n, i);
+                     });
 }
 
 }  // namespace

@@ -41,21 +41,29 @@ std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
        conv2d_indirect_workspace<Avx512, Conv2dFwdArgs>,
        conv2d_indirect_run<Avx512, Conv2dFwdArgs>},
       {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx2, false, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx2, false, Conv2dFwdArgs>},
+       conv2d_winograd_supports<Avx2, WinogradForm::kept, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::kept, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx2, WinogradForm::kept, Conv2dFwdArgs>},
       {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx512, false, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx512, false, Conv2dFwdArgs>},
+       conv2d_winograd_supports<Avx512, WinogradForm::kept, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::kept, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx512, WinogradForm::kept, Conv2dFwdArgs>},
       {"v5_winograd_fresh", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx2, true, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx2, true, Conv2dFwdArgs>},
+       conv2d_winograd_supports<Avx2, WinogradForm::fresh, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::fresh, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx2, WinogradForm::fresh, Conv2dFwdArgs>},
       {"v6_winograd_fresh_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx512, true, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx512, true, Conv2dFwdArgs>},
+       conv2d_winograd_supports<Avx512, WinogradForm::fresh, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::fresh, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx512, WinogradForm::fresh, Conv2dFwdArgs>},
+      {"v7_winograd_phases", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, WinogradForm::phases, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::phases, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx2, WinogradForm::phases, Conv2dFwdArgs>},
+      {"v8_winograd_phases_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, WinogradForm::phases, Conv2dFwdArgs>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::phases, Conv2dFwdArgs>,
+       conv2d_winograd_run<Avx512, WinogradForm::phases, Conv2dFwdArgs>},
   };
   static const RowTable<Conv2dFwdArgs> cpu(own, conv2d_fwd_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -74,21 +82,29 @@ std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
        conv2d_indirect_workspace<Avx512, Conv2dDgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dDgradArgs>},
       {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx2, false, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx2, false, Conv2dDgradArgs>},
+       conv2d_winograd_supports<Avx2, WinogradForm::kept, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::kept, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx2, WinogradForm::kept, Conv2dDgradArgs>},
       {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx512, false, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx512, false, Conv2dDgradArgs>},
+       conv2d_winograd_supports<Avx512, WinogradForm::kept, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::kept, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx512, WinogradForm::kept, Conv2dDgradArgs>},
       {"v5_winograd_fresh", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx2, true, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx2, true, Conv2dDgradArgs>},
+       conv2d_winograd_supports<Avx2, WinogradForm::fresh, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::fresh, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx2, WinogradForm::fresh, Conv2dDgradArgs>},
       {"v6_winograd_fresh_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx512, true, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx512, true, Conv2dDgradArgs>},
+       conv2d_winograd_supports<Avx512, WinogradForm::fresh, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::fresh, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx512, WinogradForm::fresh, Conv2dDgradArgs>},
+      {"v7_winograd_phases", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, WinogradForm::phases, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::phases, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx2, WinogradForm::phases, Conv2dDgradArgs>},
+      {"v8_winograd_phases_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, WinogradForm::phases, Conv2dDgradArgs>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::phases, Conv2dDgradArgs>,
+       conv2d_winograd_run<Avx512, WinogradForm::phases, Conv2dDgradArgs>},
   };
   static const RowTable<Conv2dDgradArgs> cpu(own, conv2d_dgrad_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -141,6 +157,9 @@ bool frozen_weight(const Conv2dWgradArgs&) { return false; }
 template <class Args>
 const char* cpu_row(const Args& args) {
   const bool wide = Avx512::available();
+  if constexpr (!std::is_same_v<Args, Conv2dWgradArgs>)
+    if (winograd_phases_pay(args))
+      return wide ? "v8_winograd_phases_avx512" : "v7_winograd_phases";
   if (!winograd_pays(args)) return wide ? "v2_indirect_avx512" : "v1_indirect";
   if (frozen_weight(args)) return wide ? "v6_winograd_fresh_avx512" : "v5_winograd_fresh";
   return wide ? "v4_winograd_avx512" : "v3_winograd";

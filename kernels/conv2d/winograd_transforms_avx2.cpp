@@ -2,6 +2,6 @@
 
 namespace tiller {
 
-const WinogradTransforms& winograd_transforms_avx2() { return kTransforms<8>; }
+const WinogradTransforms& winograd_transforms_avx2(int taps) { return transforms_of<8>(taps); }
 
 }  // namespace tiller

@@ -2,6 +2,6 @@
 
 namespace tiller {
 
-const WinogradTransforms& winograd_transforms_avx512() { return kTransforms<16>; }
+const WinogradTransforms& winograd_transforms_avx512(int taps) { return transforms_of<16>(taps); }
 
 }  // namespace tiller

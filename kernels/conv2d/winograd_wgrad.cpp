@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/conv2d/prefetch.h"
+#include "kernels/conv2d/pixels.h"
 #include "kernels/conv2d/sizes.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/arena.h"
@@ -162,9 +162,9 @@ class Plan {
       for (std::int64_t e = 0; e < kWinogradProducts; ++e) {
         const std::int64_t row =
             z_.source_row(at.n, at.top, at.left, e / kWinogradPatch, e % kWinogradPatch);
-        pixels[e] = row < 0 ? zeros_ : x.row(row);
+        pixels[e] = row < 0 ? zeros_ : x.data + row * x.pixel;
       }
-      winograd_transforms<Isa>().input(pixels, x.channels, channel,
+      winograd_transforms<Isa>(3).input(pixels, x.channels, channel,
                                        {chunk.x.at(0, tile), chunk.x.product, kStripElements});
       channel += x.channels;
     }
@@ -173,9 +173,9 @@ class Plan {
     for (std::int64_t e = 0; e < kPixels; ++e) {
       const std::int64_t p = at.top + e / kWinogradTile, q = at.left + e % kWinogradTile;
       const bool inside = p < z_.p && q < z_.q;
-      pixels[e] = inside ? dy_.row((at.n * z_.p + p) * z_.q + q) : zeros_;
+      pixels[e] = inside ? dy_.at(at.n, p, q) : zeros_;
     }
-    winograd_transforms<Isa>().output_gradient(pixels, z_.k, chunk.dy.at(0, tile),
+    winograd_transforms<Isa>(3).output_gradient(pixels, z_.k, chunk.dy.at(0, tile),
                                                chunk.dy.product, chunk.sums + tile * z_.k);
   }
 
@@ -224,7 +224,7 @@ class Plan {
       float products[kWinogradProducts][kWinogradFilters], taps[9][kWinogradFilters];
       for (std::int64_t e = 0; e < kWinogradProducts; ++e)
         std::copy_n(m_ + (e * z_.k + k) * columns_ + c, kWinogradFilters, products[e]);
-      winograd_weight_gradients(products, taps);
+      winograd_weight_gradients(3, products, taps);
       const std::int64_t count = std::min<std::int64_t>(kWinogradFilters, z_.c - c);
       for (std::int64_t tap = 0; tap < 9; ++tap) std::copy_n(taps[tap], count, dw + tap * z_.c + c);
     }

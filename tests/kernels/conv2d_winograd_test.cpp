@@ -136,12 +136,12 @@ TEST(Winograd, TransformsOfOneChannelAreACorrelation) {
     for (int f = 0; f < kWinogradFilters; ++f)
       g[i][f] = static_cast<float>(taps[static_cast<std::size_t>(i)] * (f + 1));
   for (int i = 0; i < 36; ++i) pixels[i] = d + i;
-  winograd_transforms_avx2().input(pixels, 1, 0, {transformed, 8, 8});
-  winograd_transforms_avx2().weight(&g[0][0], kWinogradFilters, false, kWinogradFilters, &weight[0][0],
+  winograd_transforms_avx2(3).input(pixels, 1, 0, {transformed, 8, 8});
+  winograd_transforms_avx2(3).weight(&g[0][0], kWinogradFilters, false, kWinogradFilters, &weight[0][0],
                                     kWinogradFilters);
   for (int e = 0; e < 36; ++e)
     for (int k = 0; k < 8; ++k) products[e * 8 + k] = weight[e][k] * transformed[e * 8];
-  winograd_transforms_avx2().output(products, 8, 8, y);
+  winograd_transforms_avx2(3).output(products, 8, 8, y);
   for (int p = 0; p < 16; ++p) {
     float want = 0;
     for (int t = 0; t < 9; ++t) want += g[t][0] * d[(p / 4 + t / 3) * 6 + p % 4 + t % 3];
@@ -164,8 +164,8 @@ TEST(Winograd, GradientTransformsAreTransposes) {
     at[i] = pixels + i;
   }
   for (int e = 0; e < 36 * 8; ++e) from[e] = static_cast<float>(m[static_cast<std::size_t>(e / 8)]);
-  winograd_transforms_avx2().output(from, 8, 8, y);
-  winograd_transforms_avx2().output_gradient(at, 1, transformed, 1, &sum);
+  winograd_transforms_avx2(3).output(from, 8, 8, y);
+  winograd_transforms_avx2(3).output_gradient(at, 1, transformed, 1, &sum);
   EXPECT_NEAR(sum, std::accumulate(dy.begin(), dy.end(), 0.0), 1e-5);
   double left = 0, right = 0;  // <dy, A^T m A> and <A dy A^T, m>
   for (std::size_t p = 0; p < 16; ++p) left += dy[p] * static_cast<double>(y[p * 8]);
@@ -178,9 +178,9 @@ TEST(Winograd, GradientTransformsAreTransposes) {
     for (std::size_t t = 0; t < 9; ++t) g[t][f] = static_cast<float>(taps[t]);
     for (std::size_t e = 0; e < 36; ++e) products[e][f] = static_cast<float>(m[e]);
   }
-  winograd_transforms_avx2().weight(&g[0][0], kWinogradFilters, false, kWinogradFilters, &weight[0][0],
+  winograd_transforms_avx2(3).weight(&g[0][0], kWinogradFilters, false, kWinogradFilters, &weight[0][0],
                                     kWinogradFilters);
-  winograd_weight_gradients(products, dg);
+  winograd_weight_gradients(3, products, dg);
   left = right = 0;  // <G g G^T, m> and <g, G^T m G>
   for (std::size_t e = 0; e < 36; ++e) left += m[e] * static_cast<double>(weight[e][3]);
   for (std::size_t t = 0; t < 9; ++t) right += taps[t] * static_cast<double>(dg[t][3]);

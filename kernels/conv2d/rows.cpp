@@ -123,11 +123,17 @@ std::span<const Row<Conv2dWgradArgs>> conv2d_wgrad_rows(DeviceType device) {
        conv2d_indirect_workspace<Avx512, Conv2dWgradArgs>,
        conv2d_indirect_run<Avx512, Conv2dWgradArgs>},
       {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_wgrad_supports<Avx2>, conv2d_winograd_wgrad_workspace<Avx2>,
-       conv2d_winograd_wgrad_run<Avx2>},
+       conv2d_winograd_wgrad_supports<Avx2, 3>, conv2d_winograd_wgrad_workspace<Avx2, 3>,
+       conv2d_winograd_wgrad_run<Avx2, 3>},
       {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_wgrad_supports<Avx512>, conv2d_winograd_wgrad_workspace<Avx512>,
-       conv2d_winograd_wgrad_run<Avx512>},
+       conv2d_winograd_wgrad_supports<Avx512, 3>, conv2d_winograd_wgrad_workspace<Avx512, 3>,
+       conv2d_winograd_wgrad_run<Avx512, 3>},
+      {"v7_winograd_phases", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_wgrad_supports<Avx2, 2>, conv2d_winograd_wgrad_workspace<Avx2, 2>,
+       conv2d_winograd_wgrad_run<Avx2, 2>},
+      {"v8_winograd_phases_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_wgrad_supports<Avx512, 2>, conv2d_winograd_wgrad_workspace<Avx512, 2>,
+       conv2d_winograd_wgrad_run<Avx512, 2>},
   };
   static const RowTable<Conv2dWgradArgs> cpu(own, conv2d_wgrad_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -157,9 +163,8 @@ bool frozen_weight(const Conv2dWgradArgs&) { return false; }
 template <class Args>
 const char* cpu_row(const Args& args) {
   const bool wide = Avx512::available();
-  if constexpr (!std::is_same_v<Args, Conv2dWgradArgs>)
-    if (winograd_phases_pay(args))
-      return wide ? "v8_winograd_phases_avx512" : "v7_winograd_phases";
+  if (winograd_phases_pay(args))
+    return wide ? "v8_winograd_phases_avx512" : "v7_winograd_phases";
   if (!winograd_pays(args)) return wide ? "v2_indirect_avx512" : "v1_indirect";
   if (frozen_weight(args)) return wide ? "v6_winograd_fresh_avx512" : "v5_winograd_fresh";
   return wide ? "v4_winograd_avx512" : "v3_winograd";

@@ -35,17 +35,14 @@ Conv2dFwdArgs skip_of(const Conv2dFwdArgs& args) {
   return skip;
 }
 
-// The 2x2 taps of a phase from `count` filters' 3x3: of two rows of the up-sampled image that are one
-// row of the image, the weights are added.
+// The 2x2 taps of a phase from `count` filters' 3x3.
 void phase_taps(const float* nine, std::int64_t count, int phase, float* four) {
-  const int split[2] = {1 + phase / 2, 1 + phase % 2};  // taps of the first row, of the first column
   std::fill_n(four, 4 * count, 0.0f);
-  for (int r = 0; r < 3; ++r)
-    for (int s = 0; s < 3; ++s) {
-      const float* const from = nine + (3 * r + s) * count;
-      float* const to = four + (2 * (r >= split[0]) + (s >= split[1])) * count;
-      for (std::int64_t f = 0; f < count; ++f) to[f] += from[f];
-    }
+  for (std::int64_t tap = 0; tap < 9; ++tap) {
+    const float* const from = nine + tap * count;
+    float* const to = four + phase_tap(phase, tap) * count;
+    for (std::int64_t f = 0; f < count; ++f) to[f] += from[f];
+  }
 }
 
 // G g G^T of one panel's channels [begin, begin + length): products `stride` floats apart, each

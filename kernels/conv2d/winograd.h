@@ -44,12 +44,14 @@ bool winograd_pays(const Conv2dDgradArgs& args);
 bool winograd_phases_pay(const Conv2dFwdArgs& args);
 bool winograd_phases_pay(const Conv2dDgradArgs& args);
 
-template <class Isa>
+/// Of 3 taps, or of 2: in phases.
+template <class Isa, int kTaps>
 bool conv2d_winograd_wgrad_supports(const Conv2dWgradArgs& args);
-template <class Isa>
+template <class Isa, int kTaps>
 std::size_t conv2d_winograd_wgrad_workspace(const Conv2dWgradArgs& args);
-template <class Isa>
+template <class Isa, int kTaps>
 void conv2d_winograd_wgrad_run(const Conv2dWgradArgs& args, void* workspace, Stream stream);
 bool winograd_pays(const Conv2dWgradArgs& args);
+bool winograd_phases_pay(const Conv2dWgradArgs& args);
 
 }  // namespace tiller

@@ -13,6 +13,13 @@
 
 namespace tiller {
 
+/// Of the 2x2 taps of a phase the one that tap 0 to 8 of the 3x3 is added to: of two rows of the
+/// up-sampled image that are one row of the image, the weights are added. `phase` is 2 * parity of the
+/// output's row + parity of its column.
+constexpr std::int64_t phase_tap(int phase, std::int64_t tap) {
+  return 2 * (tap / 3 > phase / 2) + (tap % 3 > phase % 2);
+}
+
 struct WinogradSource {
   Pixels x;
   std::int64_t top, left;  ///< of the patch, from the tile's first output
@@ -20,7 +27,7 @@ struct WinogradSource {
 };
 
 struct WinogradPhase {
-  int index;               ///< 2 * parity of the row + parity of the column
+  int index;               ///< see phase_tap()
   std::int64_t top, left;  ///< of the patch, besides the source's
   Pixels y0, y1, residual;
 };

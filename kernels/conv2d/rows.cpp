@@ -163,8 +163,7 @@ bool frozen_weight(const Conv2dWgradArgs&) { return false; }
 template <class Args>
 const char* cpu_row(const Args& args) {
   const bool wide = Avx512::available();
-  if (winograd_phases_pay(args))
-    return wide ? "v8_winograd_phases_avx512" : "v7_winograd_phases";
+  if (winograd_phases_pay(args)) return wide ? "v8_winograd_phases_avx512" : "v7_winograd_phases";
   if (!winograd_pays(args)) return wide ? "v2_indirect_avx512" : "v1_indirect";
   if (frozen_weight(args)) return wide ? "v6_winograd_fresh_avx512" : "v5_winograd_fresh";
   return wide ? "v4_winograd_avx512" : "v3_winograd";

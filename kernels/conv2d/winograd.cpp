@@ -82,8 +82,7 @@ Tensor transformed(const Problem& p, int phase) {
     const std::int64_t panels = (p.columns() + columns - 1) / columns;
     const std::int64_t strips = p.padded_channels() / kStripElements;
     const std::int64_t product_floats = p.padded_channels() * columns;
-    const std::int64_t panel_floats =
-        winograd_transforms<Isa>(p.taps).products() * product_floats;
+    const std::int64_t panel_floats = winograd_transforms<Isa>(p.taps).products() * product_floats;
     Tensor out = Tensor::empty({panels * panel_floats});
     const RawWeight raw = raw_weight(p.w);
     launch("winograd_weight", panels * strips, [&](std::int64_t task) {
@@ -111,12 +110,12 @@ class Plan {
     for (const WinogradSource& source : p_.sources) longest = std::max(longest, source.x.channels);
     zeros_ = arena_.take<float>(longest);
     const std::int64_t weight_floats = products_ * l_.channels * l_.padded_columns;
-    alone_ = !fresh_ && weight_floats <= kFloatsAlone && l_.all_blocks() >= kBlocksAlone * threads();
+    alone_ =
+        !fresh_ && weight_floats <= kFloatsAlone && l_.all_blocks() >= kBlocksAlone * threads();
     input_ = arena_.take<float>(alone_ ? threads() * rows_stride() : l_.group * l_.block_stride());
     bias_ = arena_.take<float>(l_.padded_columns);
     for (std::size_t i = 0; p_.stats && i < p_.phases.size(); ++i)
-      moments_.push_back(
-          arena_.take<float>(l_.images * l_.parts.count * 2 * l_.padded_columns));
+      moments_.push_back(arena_.take<float>(l_.images * l_.parts.count * 2 * l_.padded_columns));
     if (fresh_) transformed_ = arena_.take<float>(threads() * products_ * fresh_stride());
     if (arena_.measuring()) return;
     std::fill(zeros_, zeros_ + longest, 0.0f);
@@ -129,8 +128,7 @@ class Plan {
     if (fresh_)
       raw_ = raw_weight(p_.w);
     else
-      for (const WinogradPhase& phase : p_.phases)
-        w_.push_back(transformed<Isa>(p_, phase.index));
+      for (const WinogradPhase& phase : p_.phases) w_.push_back(transformed<Isa>(p_, phase.index));
     if (alone_)
       launch_dynamic("winograd_block", l_.all_blocks(), [&](std::int64_t block) { whole(block); });
     else
@@ -140,8 +138,7 @@ class Plan {
     for (const float* of_phase : moments_) {
       moments.push_back({of_phase, l_.padded_columns, {}});
       for (std::int64_t part = 0; part < l_.parts.count; ++part)
-        moments.back().counts.push_back(
-            static_cast<float>(pixels(part, 0, l_.parts.rows(part))));
+        moments.back().counts.push_back(static_cast<float>(pixels(part, 0, l_.parts.rows(part))));
     }
     merge_moments(moments, p_.stats);
   }
@@ -188,8 +185,7 @@ class Plan {
         const std::int64_t begin = next, end = std::min(rows.size, begin + kernels_.rows);
         std::int64_t step = 0;
         for (std::int64_t panel = 0; panel < panels(); ++panel) {
-          const float* w =
-              w_[phase].data<float>() + panel * products_ * l_.channels * width;
+          const float* w = w_[phase].data<float>() + panel * products_ * l_.channels * width;
           for (std::int64_t e = 0; e < products_; ++e, w += l_.channels * width) {
             const std::int64_t ahead = kernels_.rows * ++step / (panels() * products_);
             for (; next < std::min(end, begin + ahead); ++next)
@@ -366,8 +362,8 @@ class Plan {
       write_moments(phase, block, panel, first, first + step, block * l_.together + first / step);
   }
 
-  void write_moments(std::size_t phase, std::int64_t block, std::int64_t panel,
-                     std::int64_t first, std::int64_t last, std::int64_t index) const {
+  void write_moments(std::size_t phase, std::int64_t block, std::int64_t panel, std::int64_t first,
+                     std::int64_t last, std::int64_t index) const {
     const std::int64_t column = panel * kernels_.columns;
     const std::int64_t used = std::min<std::int64_t>(kernels_.columns, p_.columns() - column);
     float* mean = moments_[phase] + index * 2 * l_.padded_columns + column;
@@ -378,7 +374,8 @@ class Plan {
     for (std::int64_t k = 0; k < used; k += kTogether) {
       const std::int64_t channels = std::min(kTogether, used - k);
       if (channels == kTogether)
-        moments_of_channels<kTogether>(phase, block, first, last, column + k, count, mean + k, m2 + k);
+        moments_of_channels<kTogether>(phase, block, first, last, column + k, count, mean + k,
+                                       m2 + k);
       else
         for (std::int64_t i = k; i < used; ++i)
           moments_of_channels<1>(phase, block, first, last, column + i, count, mean + i, m2 + i);
@@ -389,15 +386,15 @@ class Plan {
   // Of kChannels from `column` on, which stay in registers.
   template <std::int64_t kChannels>
   void moments_of_channels(std::size_t phase, std::int64_t block, std::int64_t first,
-                           std::int64_t last, std::int64_t column, float count, float* mean, float* m2) const {
+                           std::int64_t last, std::int64_t column, float count, float* mean,
+                           float* m2) const {
     const Pixels& y0 = p_.phases[phase].y0;
     const auto for_each_row = [&](const auto& f) {
       for (std::int64_t t = first; t < last; ++t) {
         const Place at = place(block, t);
         const std::int64_t right = std::min(at.left + kWinogradTile, y0.width);
         for (std::int64_t h = at.top; h < std::min(at.top + kWinogradTile, y0.height); ++h)
-          for (std::int64_t w = at.left; w < right; ++w)
-            f(y0.at(at.n, h, w) + column);
+          for (std::int64_t w = at.left; w < right; ++w) f(y0.at(at.n, h, w) + column);
       }
     };
     float sum[kChannels] = {}, squares[kChannels] = {};
@@ -406,8 +403,7 @@ class Plan {
     });
     for (std::int64_t k = 0; k < kChannels; ++k) sum[k] /= count;
     for_each_row([&](const float* y) {
-      for (std::int64_t k = 0; k < kChannels; ++k)
-        squares[k] += (y[k] - sum[k]) * (y[k] - sum[k]);
+      for (std::int64_t k = 0; k < kChannels; ++k) squares[k] += (y[k] - sum[k]) * (y[k] - sum[k]);
     });
     std::copy_n(sum, kChannels, mean);
     std::copy_n(squares, kChannels, m2);
@@ -466,9 +462,7 @@ bool phases_pay(const Tensor& low, const Tensor& w) {
 
 }  // namespace
 
-bool winograd_pays(const Conv2dFwdArgs& args) {
-  return pays(args.y.dim(1), args.y.dim(2), args.w);
-}
+bool winograd_pays(const Conv2dFwdArgs& args) { return pays(args.y.dim(1), args.y.dim(2), args.w); }
 bool winograd_pays(const Conv2dDgradArgs& args) {
   const int copies = args.geometry.up2x ? 2 : 1;
   return pays(args.dx0.dim(1) * copies, args.dx0.dim(2) * copies, args.w);
@@ -503,13 +497,13 @@ void conv2d_winograd_run(const Args& args, void* workspace, Stream stream) {
   Plan<Isa>(problem, kForm == WinogradForm::fresh, workspace).run();
 }
 
-#define TILLER_INSTANTIATE(Isa, kForm, Args)                                     \
-  template bool conv2d_winograd_supports<Isa, WinogradForm::kForm>(const Args&); \
+#define TILLER_INSTANTIATE(Isa, kForm, Args)                                             \
+  template bool conv2d_winograd_supports<Isa, WinogradForm::kForm>(const Args&);         \
   template std::size_t conv2d_winograd_workspace<Isa, WinogradForm::kForm>(const Args&); \
   template void conv2d_winograd_run<Isa, WinogradForm::kForm>(const Args&, void*, Stream);
-#define TILLER_INSTANTIATE_FORMS(Isa, Args)  \
-  TILLER_INSTANTIATE(Isa, kept, Args)   \
-  TILLER_INSTANTIATE(Isa, fresh, Args) \
+#define TILLER_INSTANTIATE_FORMS(Isa, Args) \
+  TILLER_INSTANTIATE(Isa, kept, Args)       \
+  TILLER_INSTANTIATE(Isa, fresh, Args)      \
   TILLER_INSTANTIATE(Isa, phases, Args)
 TILLER_INSTANTIATE_FORMS(Avx2, Conv2dFwdArgs)
 TILLER_INSTANTIATE_FORMS(Avx2, Conv2dDgradArgs)

@@ -69,7 +69,8 @@ WinogradLayout::WinogradLayout(const WinogradProblem& p, std::int64_t products_o
 
 WinogradLayout::Place WinogradLayout::place(std::int64_t block, std::int64_t tile) const {
   const std::int64_t image = block / parts.count * together + tile / parts.size;
-  const std::int64_t at = together > 1 ? tile % parts.size : parts.begin(block % parts.count) + tile;
+  const std::int64_t at =
+      together > 1 ? tile % parts.size : parts.begin(block % parts.count) + tile;
   return {image, at / across * kWinogradTile, at % across * kWinogradTile};
 }
 

@@ -190,7 +190,7 @@ inline void output_gradient_step(const float* const* pixels, std::int64_t c, flo
   using L = Lanes<kLanes>;
   using V = typename L::Value;
   V half[4][kPatch];  // columns mapped: [across][down]
-  V columns[4];  // summed
+  V columns[4];       // summed
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
     V dy[4];

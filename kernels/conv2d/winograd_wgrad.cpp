@@ -86,9 +86,9 @@ class Plan {
     Arena arena(workspace);
     zeros_ = arena.take<float>(std::max(z_.c, z_.k));
     for (int thread = 0; thread < (alone_ ? threads() : 1); ++thread) {
-      Chunk& chunk =
-          chunks_.emplace_back(Transformed(products_, columns_, chunk_),
-                               Transformed(products_, z_.k, chunk_), nullptr);
+      chunks_.push_back({Transformed(products_, columns_, chunk_),
+                         Transformed(products_, z_.k, chunk_), nullptr});
+      Chunk& chunk = chunks_.back();
       chunk.x.values = arena.take<float>(chunk.x.floats());
       chunk.dy.values = arena.take<float>(chunk.dy.floats());
       chunk.sums = arena.take<float>(chunk_ * z_.k);
@@ -149,8 +149,7 @@ class Plan {
         std::int64_t next = start;
         for (std::int64_t e = 0; e < products_; ++e) {
           const std::int64_t ahead = start + chunk_ * (e + 1) / products_;
-          for (; next < std::min(end, ahead); ++next)
-            fetch(last ? 0 : phase + 1, place(next));
+          for (; next < std::min(end, ahead); ++next) fetch(last ? 0 : phase + 1, place(next));
           for (std::int64_t panel = 0; panel < panels(); ++panel)
             multiply(phase, chunk, e, panel, count, first == begin, m);
         }
@@ -165,9 +164,8 @@ class Plan {
     for (std::int64_t first = 0; first < all_tiles_; first += chunk_)
       for (std::size_t phase = 0; phase < phases_.size(); ++phase) {
         const std::int64_t count = std::min(chunk_, all_tiles_ - first);
-        launch("winograd_input", count, [&](std::int64_t tile) {
-          transform(phase, place(first + tile), chunk, tile);
-        });
+        launch("winograd_input", count,
+               [&](std::int64_t tile) { transform(phase, place(first + tile), chunk, tile); });
         launch_dynamic("winograd_outer", tasks + 1, [&](std::int64_t task) {
           if (task == tasks) return add_bias(chunk, count, first == 0 && phase == 0, m_);
           multiply(phase, chunk, task / panels(), task % panels(), count, first == 0, m_);
@@ -271,7 +269,8 @@ class Plan {
           std::copy_n(m + (e * z_.k + k) * columns_ + c, kWinogradFilters, products[e]);
         winograd_weight_gradients(transforms_.taps, products, taps);
         for (std::int64_t tap = 0; tap < 9; ++tap) {
-          const float* from = taps[phases_.size() > 1 ? phase_tap(static_cast<int>(phase), tap) : tap];
+          const float* from =
+              taps[phases_.size() > 1 ? phase_tap(static_cast<int>(phase), tap) : tap];
           for (std::int64_t i = 0; i < count; ++i) {
             float& to = dw[tap * z_.c + c + i];
             to = phase == 0 ? from[i] : to + from[i];
@@ -309,10 +308,13 @@ bool winograd_pays(const Conv2dWgradArgs& args) {
   return tiles >= kTiles && std::min(args.dw.dim(0), args.dw.dim(3)) >= kChannels;
 }
 
+// Four times 25 products of each filter, where there are 36 otherwise: not of so many that they are
+// hundreds of megabytes.
 bool winograd_phases_pay(const Conv2dWgradArgs& args) {
-  constexpr std::int64_t kMap = 4;
+  constexpr std::int64_t kMap = 4, kWeights = 512 * 512;
   return conv2d_winograd_wgrad_supports<Avx2, 2>(args) && winograd_pays(args) &&
-         std::min(args.x0.dim(1), args.x0.dim(2)) >= kMap;
+         std::min(args.x0.dim(1), args.x0.dim(2)) >= kMap &&
+         args.dw.dim(0) * args.dw.dim(3) <= kWeights;
 }
 
 template <class Isa, int kTaps>

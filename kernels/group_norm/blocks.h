@@ -60,8 +60,7 @@ void for_each_sample(const char* name, std::int64_t samples,
     return;
   }
   for (std::size_t p = 0; p < kPhases; ++p)
-    launch(name, samples * tasks[p],
-           [&](std::int64_t i) { task(p, i / tasks[p], i % tasks[p]); });
+    launch(name, samples * tasks[p], [&](std::int64_t i) { task(p, i / tasks[p], i % tasks[p]); });
 }
 
 /// One of the two sources: its tensor, where its channels begin in the concatenation, how many it

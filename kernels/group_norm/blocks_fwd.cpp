@@ -143,7 +143,8 @@ void run(const Loops<T>& loops, const GroupNormFwdArgs& args, void* workspace) {
   const Scratch scratch(workspace, s, blocks);
 
   const bool ready = args.stats0 && (!args.x1 || args.stats1);
-  for_each_sample<3>("group_norm_fwd", s.samples, {ready ? 0 : blocks.count, s.groups, blocks.count},
+  for_each_sample<3>("group_norm_fwd", s.samples,
+                     {ready ? 0 : blocks.count, s.groups, blocks.count},
                      [&](std::size_t phase, std::int64_t n, std::int64_t i) {
                        if (phase == 0)
                          sum_block<T>(loops, args, s, blocks, scratch, n, i);

@@ -130,8 +130,8 @@ TEST(Winograd, AResultDoesNotDependOnTheThreads) {
       run(conv2d_fwd, fwd);
       run(conv2d_dgrad, dgrad);
       run(conv2d_wgrad, wgrad);
-      return std::array{doubles(fwd.y),    doubles(fwd.stats), doubles(dgrad.dx0),
-                        doubles(wgrad.dw), doubles(wgrad.dbias)};
+      return std::array{doubles(fwd.y), doubles(fwd.stats), doubles(dgrad.dx0), doubles(wgrad.dw),
+                        doubles(wgrad.dbias)};
     };
     for (const std::string& row : winograd_rows(c.geometry, true)) {
       SCOPED_TRACE(row);

@@ -94,11 +94,13 @@ int show_cifar(const Flags& flags, const std::string& folder) {
   if (samples % classes != 0)
     fail(ErrorKind::usage,
          fmt::format("--num_samples {} is not a multiple of the {} classes", samples, classes));
-  // As `tiller sample` would read the checkpoints.
-  const Flags sampling = Flags::parse(command_spec("sample"),
-                                      {"--timestep_respacing=" + respacing, "--use_ddim=True"});
+  // As `tiller sample` would read the checkpoints. DDIM's spacing asks for DDIM.
+  const bool ddim = respacing.starts_with("ddim");
+  const std::string use_ddim = ddim ? "True" : "False";
+  const Flags sampling = Flags::parse(
+      command_spec("sample"), {"--timestep_respacing=" + respacing, "--use_ddim=" + use_ddim});
   const GaussianDiffusion diffusion(process_of(sampling, models.unet.inference).config);
-  announce("sampler", in_words(diffusion, true, 0));
+  announce("sampler", in_words(diffusion, ddim, 0));
   prepare_folder(out);
 
   const std::vector<std::int64_t> labels = quality::labels_in_turn(samples, classes);
@@ -130,7 +132,7 @@ int show_cifar(const Flags& flags, const std::string& folder) {
   drawer.unet = models.unet.unet.get();
   drawer.guide = models.guide.classifier.get();
   drawer.diffusion = &diffusion;
-  drawer.sampler.ddim = true;
+  drawer.sampler.ddim = ddim;
   drawer.side = models.unet.image_size();
   drawer.seed = flags.get<std::uint64_t>("seed");
   for (const double scale : scales) {
@@ -152,9 +154,9 @@ int show_cifar(const Flags& flags, const std::string& folder) {
             {{"tiller.command", command_line(flags, {{"seed", flags.text("seed")}})}});
   fmt::print(
       "the pictures: {}\nto draw more:\n  tiller sample --model_path {} --classifier_path {} "
-      "--classifier_scale {:g} --classes all --use_ddim True --timestep_respacing {} --out "
+      "--classifier_scale {:g} --classes all --use_ddim {} --timestep_respacing {} --out "
       "{}/samples\n",
-      grid, models.unet.path, models.guide.path, scales.back(), respacing, out);
+      grid, models.unet.path, models.guide.path, scales.back(), use_ddim, respacing, out);
   return 0;
 }
 

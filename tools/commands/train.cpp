@@ -52,11 +52,9 @@ std::optional<SnrClamp> snr_clamp(const Flags& flags) {
     fail(ErrorKind::usage, "--snr_weighting weighs squared errors; --use_kl True has none");
   if (bounds[0] > 0 && !flags.get<bool>("predict_xstart"))
     warn(
-        fmt::format("--snr_weighting {}: a network that predicts the noise errs little where x_0 "
-                    "is off by much; "
-                    "a lower bound over 0 weighs the noisiest steps by up to the bound over their "
-                    "ratio. Take 0, "
-                    "or --predict_xstart True",
+        fmt::format("--snr_weighting {}: with a lower bound over 0 the noisiest steps outweigh all "
+                    "others for a network that predicts the noise. Take 0 as the lower bound, or "
+                    "train with --predict_xstart True",
                     flags.text("snr_weighting")));
   return SnrClamp{bounds[0], bounds[1]};
 }

@@ -88,7 +88,8 @@ TEST_F(DemoOfCifar, DrawsTheSameGridAgain) {
        {"share of 6 samples", "unguided", "scale 1 ", "scale 40", "told the class",
         "told, scale 1 ", "tiller sample --model_path", "--classifier_scale 40"})
     EXPECT_THAT(first.out, HasSubstr(part));
-  EXPECT_THAT(first.err, HasSubstr("DDIM with eta 0, 2 of 1000 steps"));
+  EXPECT_THAT(first.err, HasSubstr("DDPM, 2 of 1000 steps"));
+  EXPECT_THAT(first.out, HasSubstr("--use_ddim False --timestep_respacing 2 "));
   tiller_expect(0, command(b));
   EXPECT_EQ(read_bytes(a + "/grid.png"), read_bytes(b + "/grid.png"));
   tiller_expect(0, command(b, {"--seed", "1"}));
@@ -102,7 +103,9 @@ TEST_F(DemoOfCifar, DrawsTheSameGridAgain) {
   const std::int64_t height = read_image(a + "/grid.png").dim(0);
   fs::remove(models_ + "/" + demo::kConditionalUnetFile);
   fs::remove(models_ + "/" + demo::kJudgeFile);
-  const Ended smaller = tiller_expect(0, command(b));
+  const Ended smaller = tiller_expect(0, command(b, {"--timestep_respacing", "ddim2"}));
+  EXPECT_THAT(smaller.err, HasSubstr("DDIM with eta 0, 2 of 1000 steps"));
+  EXPECT_THAT(smaller.out, HasSubstr("--use_ddim True --timestep_respacing ddim2 "));
   EXPECT_THAT(smaller.out, AllOf(Not(HasSubstr("told the class")), Not(HasSubstr("share of"))));
   EXPECT_EQ(height - read_image(b + "/grid.png").dim(0), 2 * 2 * (64 + 4));
 }

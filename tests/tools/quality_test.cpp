@@ -249,7 +249,8 @@ TEST_F(QualityCommand, RefusesWhatDoesNotFit) {
   refused(1, {"--neighbours", "6"}, "more than 6");
   EXPECT_THAT(tiller_expect(2, {"quality", "--model_path", models_ + "/" + demo::kUnetFile,
                                 "--classifier_path", models_ + "/" + demo::kGuideFile,
-                                "--judge_path", models_ + "/" + demo::kJudgeFile})
+                                "--judge_path", models_ + "/" + demo::kJudgeFile, "--out",
+                                folder_ / "fresh"})
                   .err,
               HasSubstr("--data_dir"));
 }

@@ -123,8 +123,8 @@ std::vector<CommandSpec> make_specs() {
                       "timestep_respacing", "seed", "out"} +
                 kInference,
        .fallbacks = {{"num_samples", "30"},
-                     {"scales", "0,3,10"},
-                     {"timestep_respacing", "ddim50"},
+                     {"scales", "0,5,15"},
+                     {"timestep_respacing", "100"},
                      {"out", "out/demo"}}},
       {.name = "quality",
        .summary = "Measure samples against real pictures, over the scale of the guidance.",

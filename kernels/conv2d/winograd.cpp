@@ -71,26 +71,38 @@ void transform_weights(const Problem& p, int phase, const RawWeight& w, std::int
   }
 }
 
-// The transformed weight of a phase [panels][products][padded channels][columns], zeros beyond the
-// channels and columns.
+// Floats of a phase's transformed weight [panels][products][padded channels][columns].
+template <class Isa>
+std::int64_t transformed_floats(const Problem& p) {
+  const std::int64_t columns = Isa::kernels().columns;
+  const std::int64_t panels = (p.columns() + columns - 1) / columns;
+  return panels * winograd_transforms<Isa>(p.taps).products() * p.padded_channels() * columns;
+}
+
+// All of it, with zeros beyond the channels and columns.
+template <class Isa>
+void transform_all(const Problem& p, int phase, float* to) {
+  const std::int64_t columns = Isa::kernels().columns;
+  const std::int64_t panels = (p.columns() + columns - 1) / columns;
+  const std::int64_t strips = p.padded_channels() / kStripElements;
+  const std::int64_t product_floats = p.padded_channels() * columns;
+  const std::int64_t panel_floats = winograd_transforms<Isa>(p.taps).products() * product_floats;
+  const RawWeight raw = raw_weight(p.w);
+  launch("winograd_weight", panels * strips, [&](std::int64_t task) {
+    const std::int64_t panel = task / strips, first = task % strips * kStripElements;
+    transform_weights<Isa>(p, phase, raw, panel, first, kStripElements,
+                           to + panel * panel_floats + first * columns, product_floats);
+  });
+}
+
+// The same, kept with the weight.
 template <class Isa>
 Tensor transformed(const Problem& p, int phase) {
-  const std::int64_t columns = Isa::kernels().columns;
   const std::string key = fmt::format("winograd {} taps {} {}{}", p.taps, phase,
-                                      p.transposed ? "transposed " : "", columns);
+                                      p.transposed ? "transposed " : "", Isa::kernels().columns);
   return derived(p.w, key.c_str(), [&] {
-    const std::int64_t panels = (p.columns() + columns - 1) / columns;
-    const std::int64_t strips = p.padded_channels() / kStripElements;
-    const std::int64_t product_floats = p.padded_channels() * columns;
-    const std::int64_t panel_floats = winograd_transforms<Isa>(p.taps).products() * product_floats;
-    Tensor out = Tensor::empty({panels * panel_floats});
-    const RawWeight raw = raw_weight(p.w);
-    launch("winograd_weight", panels * strips, [&](std::int64_t task) {
-      const std::int64_t panel = task / strips, first = task % strips * kStripElements;
-      transform_weights<Isa>(p, phase, raw, panel, first, kStripElements,
-                             out.data<float>() + panel * panel_floats + first * columns,
-                             product_floats);
-    });
+    Tensor out = Tensor::empty({transformed_floats<Isa>(p)});
+    transform_all<Isa>(p, phase, out.data<float>());
     return out;
   });
 }
@@ -109,14 +121,16 @@ class Plan {
     std::int64_t longest = 1;
     for (const WinogradSource& source : p_.sources) longest = std::max(longest, source.x.channels);
     zeros_ = arena_.take<float>(longest);
-    const std::int64_t weight_floats = products_ * l_.channels * l_.padded_columns;
-    alone_ =
-        !fresh_ && weight_floats <= kFloatsAlone && l_.all_blocks() >= kBlocksAlone * threads();
+    const std::int64_t weight_floats = transformed_floats<Isa>(p_);
+    alone_ = weight_floats <= kFloatsAlone && l_.all_blocks() >= kBlocksAlone * threads();
     input_ = arena_.take<float>(alone_ ? threads() * rows_stride() : l_.group * l_.block_stride());
     bias_ = arena_.take<float>(l_.padded_columns);
     for (std::size_t i = 0; p_.stats && i < p_.phases.size(); ++i)
       moments_.push_back(arena_.take<float>(l_.images * l_.parts.count * 2 * l_.padded_columns));
-    if (fresh_) transformed_ = arena_.take<float>(threads() * products_ * fresh_stride());
+    if (fresh_ && !alone_)
+      transformed_ = arena_.take<float>(threads() * products_ * fresh_stride());
+    for (std::size_t i = 0; fresh_ && alone_ && i < p_.phases.size(); ++i)
+      w_.push_back(arena_.take<float>(weight_floats));
     if (arena_.measuring()) return;
     std::fill(zeros_, zeros_ + longest, 0.0f);
     padded_bias(p_.bias, {}, DType::f32, l_.padded_columns, bias_);
@@ -125,10 +139,16 @@ class Plan {
   std::size_t bytes() const { return arena_.used(); }
 
   void run() {
-    if (fresh_)
-      raw_ = raw_weight(p_.w);
+    if (!fresh_)
+      for (const WinogradPhase& phase : p_.phases) {
+        kept_.push_back(transformed<Isa>(p_, phase.index));
+        w_.push_back(kept_.back().data<float>());
+      }
+    else if (alone_)  // few: all are made before, not by every task
+      for (std::size_t i = 0; i < p_.phases.size(); ++i)
+        transform_all<Isa>(p_, p_.phases[i].index, w_[i]);
     else
-      for (const WinogradPhase& phase : p_.phases) w_.push_back(transformed<Isa>(p_, phase.index));
+      raw_ = raw_weight(p_.w);
     if (alone_)
       launch_dynamic("winograd_block", l_.all_blocks(), [&](std::int64_t block) { whole(block); });
     else
@@ -185,7 +205,7 @@ class Plan {
         const std::int64_t begin = next, end = std::min(rows.size, begin + kernels_.rows);
         std::int64_t step = 0;
         for (std::int64_t panel = 0; panel < panels(); ++panel) {
-          const float* w = w_[phase].data<float>() + panel * products_ * l_.channels * width;
+          const float* w = w_[phase] + panel * products_ * l_.channels * width;
           for (std::int64_t e = 0; e < products_; ++e, w += l_.channels * width) {
             const std::int64_t ahead = kernels_.rows * ++step / (panels() * products_);
             for (; next < std::min(end, begin + ahead); ++next)
@@ -289,7 +309,7 @@ class Plan {
       }
     } else {
       const std::int64_t step = l_.channels * width;
-      products(0, l_.channels, w_[phase].data<float>() + panel * products_ * step, step);
+      products(0, l_.channels, w_[phase] + panel * products_ * step, step);
     }
     float outputs[kPixels * kMaxPanelColumns];
     for (std::int64_t t = 0; t < count; ++t) {
@@ -419,7 +439,8 @@ class Plan {
   Layout l_;
   float *zeros_ = nullptr, *input_ = nullptr, *bias_ = nullptr;
   std::vector<float*> moments_;   // of each phase, if they are wanted
-  std::vector<Tensor> w_;         // of each phase, transformed, or:
+  std::vector<float*> w_;         // of each phase, transformed,
+  std::vector<Tensor> kept_;      // with the weight or in the workspace; or:
   RawWeight raw_;                 // as it lies,
   float* transformed_ = nullptr;  // [threads][products][fresh_stride()]
 };

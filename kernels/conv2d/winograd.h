@@ -6,7 +6,7 @@
 // Rows v5_winograd_fresh and v6_winograd_fresh_avx512: the same, but nothing is kept with the
 // weight. Each task unpacks and transforms its panel's weights (in f32) as it comes to them, 64
 // channels at a time, into its own cache: four times the bytes are made where they are used instead
-// of fetched from memory.
+// of fetched from memory. Few weights that many pixels wait for are made once a call instead.
 //
 // Rows v7_winograd_phases and v8_winograd_phases_avx512: over an up-sampled image, F(4x4, 2x2) for
 // each of the four phases of kernels/conv2d/winograd_problem.h: 100 multiplications for 64 outputs,

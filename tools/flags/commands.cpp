@@ -124,7 +124,7 @@ std::vector<CommandSpec> make_specs() {
                 kInference,
        .fallbacks = {{"num_samples", "30"},
                      {"scales", "0,5,15"},
-                     {"timestep_respacing", "100"},
+                     {"timestep_respacing", "75"},
                      {"out", "out/demo"}}},
       {.name = "quality",
        .summary = "Measure samples against real pictures, over the scale of the guidance.",

@@ -247,7 +247,7 @@ TEST(Sample, ShortSchedulesWork) {
   EXPECT_EQ(different.size(), 6u) << "every setting has its effect";
 }
 
-TEST(Sample, AClassifierOfAnotherScheduleIsWarnedOf) {
+TEST(Sample, WhatMakesGuidanceGoAstrayIsWarnedOf) {
   const TemporaryFolder folder;
   const Checkpoint file = Checkpoint::open(data_file("classifier_attention.pt"));
   Inference classifier = infer(file, {{"classifier_num_head_channels", "32"}});
@@ -265,13 +265,18 @@ TEST(Sample, AClassifierOfAnotherScheduleIsWarnedOf) {
                             "5",
                             "--out",
                             folder / "o"};
-  const auto run_with = [&](const char* schedule) {
+  const auto run_with = [&](const char* schedule, const Arguments& more = {}) {
     classifier.diffusion = {{"noise_schedule", schedule}, {"diffusion_steps", "1000"}};
     write_safetensors(folder / "c.safetensors", all_tensors(file), config_metadata(classifier));
-    return tiller_expect(0, common + Arguments{"--classifier_path", folder / "c.safetensors"}).err;
+    return tiller_expect(0,
+                         common + Arguments{"--classifier_path", folder / "c.safetensors"} + more)
+        .err;
   };
   EXPECT_THAT(run_with("linear"), HasSubstr("another noise level"));
-  EXPECT_THAT(run_with("cosine"), Not(HasSubstr("another noise level")));
+  EXPECT_THAT(run_with("cosine"),
+              AllOf(Not(HasSubstr("another noise level")), Not(HasSubstr("begins at"))));
+  EXPECT_THAT(run_with("cosine", {"--use_ddim", "True", "--noise_schedule", "cosine"}),
+              HasSubstr("guided DDIM begins at timestep 999"));
 }
 
 // classifier_sample.py's own draws after torch.manual_seed(3): labels, start, noise at each step,

@@ -138,6 +138,22 @@ TEST(Process, SchedulesAreComparedByTheNoiseThatTheClassifierSees) {
             "");
 }
 
+// Only DDIM that begins in the cosine schedule's last steps is warned of.
+TEST(Process, GuidedDdimMayNotBeginBlind) {
+  const auto warning = [](const char* schedule, const char* respacing, bool ddim) {
+    DiffusionConfig config;
+    config.noise_schedule = schedule;
+    config.timestep_respacing = respacing;
+    return blind_start(GaussianDiffusion(config), ddim);
+  };
+  EXPECT_THAT(warning("cosine", "50", true),
+              AllOf(HasSubstr("begins at timestep 999"), HasSubstr("2.4e-09"),
+                    HasSubstr("--timestep_respacing ddimN")));
+  EXPECT_EQ(warning("cosine", "ddim50", true), "");
+  EXPECT_EQ(warning("cosine", "50", false), "");
+  EXPECT_EQ(warning("linear", "50", true), "");
+}
+
 // As (x + 1) * 127.5 in f32, clamped, truncated.
 TEST(Pixels, TruncateAndClamp) {
   const float nan = std::numeric_limits<float>::quiet_NaN();

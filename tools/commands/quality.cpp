@@ -156,6 +156,8 @@ int quality_command(const Flags& flags) {
   for (const std::string& note : process.notes) announce("", note);
   const std::string mismatch = schedule_mismatch(diffusion, networks.guide.inference.diffusion);
   if (!mismatch.empty()) warn(mismatch);
+  const std::string blind = blind_start(diffusion, drawer.sampler.ddim);
+  if (!blind.empty()) warn(blind);
 
   const std::vector<double> scales = sorted_scales(flags);
   const auto out = flags.get<std::string>("out"), prefix = report_prefix(flags);

@@ -110,6 +110,8 @@ int sample_command(const Flags& flags) {
   if (guide) {
     const std::string mismatch = schedule_mismatch(diffusion, guide->inference.diffusion);
     if (!mismatch.empty()) warn(mismatch);
+    const std::string blind = blind_start(diffusion, run.sampler.ddim && run.scale != 0);
+    if (!blind.empty()) warn(blind);
   }
 
   const DrawsChoice choice = choose_draws(flags, *unet.unet, diffusion.steps());

@@ -133,6 +133,18 @@ std::string schedule_mismatch(const GaussianDiffusion& diffusion,
       worst);
 }
 
+std::string blind_start(const GaussianDiffusion& diffusion, bool ddim) {
+  constexpr double kLeast = 1e-6;  // the linear schedule ends at 4e-5
+  const double abar = diffusion.coefficients().alphas_cumprod.back();
+  if (!ddim || abar >= kLeast) return {};
+  return fmt::format(
+      "guided DDIM begins at timestep {:g}, where alpha_bar is {:.1e}: there the gradient moves "
+      "the "
+      "predicted picture by {:.0f} times itself, and colours may be driven to their ends. Take "
+      "--timestep_respacing ddimN (ddim50), or leave out --use_ddim",
+      diffusion.timestep(diffusion.steps() - 1), abar, (1 - abar) / std::sqrt(abar));
+}
+
 std::string in_words(const GaussianDiffusion& diffusion, bool ddim, double eta) {
   const auto& config = diffusion.config();
   return fmt::format("{}, {} of {} steps, {} schedule{}",

@@ -35,6 +35,11 @@ ScaleAdvice recommended_scale(const std::string& published, bool ddim);
 /// timesteps that it will see; "" when they agree or the classifier's file does not tell.
 std::string schedule_mismatch(const GaussianDiffusion& diffusion, const DiffusionHints& classifier);
 
+/// A warning when guided DDIM begins where next to nothing of the picture is left, or "". Its step
+/// moves x_0 by (1 - abar) / sqrt(abar) times the gradient (algorithm 2 with eq. 15): 20,000 times at
+/// the cosine schedule's last step. DDIM's own spacing ("ddim50") begins before it.
+std::string blind_start(const GaussianDiffusion& diffusion, bool ddim);
+
 /// "DDIM, 25 of 1000 steps, linear schedule".
 std::string in_words(const GaussianDiffusion& diffusion, bool ddim, double eta);
 

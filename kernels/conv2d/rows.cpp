@@ -1,6 +1,7 @@
 #include "kernels/conv2d/rows.h"
 
 #include "kernels/conv2d/indirect.h"
+#include "kernels/conv2d/narrow.h"
 #include "kernels/conv2d/peer.h"
 #include "kernels/conv2d/reference.h"
 #include "kernels/conv2d/sizes.h"
@@ -64,6 +65,12 @@ std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
        conv2d_winograd_supports<Avx512, WinogradForm::phases, Conv2dFwdArgs>,
        conv2d_winograd_workspace<Avx512, WinogradForm::phases, Conv2dFwdArgs>,
        conv2d_winograd_run<Avx512, WinogradForm::phases, Conv2dFwdArgs>},
+      {"v9_narrow", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_narrow_supports<Avx2, Conv2dFwdArgs>, conv2d_narrow_workspace<Avx2, Conv2dFwdArgs>,
+       conv2d_narrow_run<Avx2, Conv2dFwdArgs>},
+      {"v10_narrow_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_narrow_supports<Avx512, Conv2dFwdArgs>,
+       conv2d_narrow_workspace<Avx512, Conv2dFwdArgs>, conv2d_narrow_run<Avx512, Conv2dFwdArgs>},
   };
   static const RowTable<Conv2dFwdArgs> cpu(own, conv2d_fwd_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -105,6 +112,13 @@ std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
        conv2d_winograd_supports<Avx512, WinogradForm::phases, Conv2dDgradArgs>,
        conv2d_winograd_workspace<Avx512, WinogradForm::phases, Conv2dDgradArgs>,
        conv2d_winograd_run<Avx512, WinogradForm::phases, Conv2dDgradArgs>},
+      {"v9_narrow", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_narrow_supports<Avx2, Conv2dDgradArgs>,
+       conv2d_narrow_workspace<Avx2, Conv2dDgradArgs>, conv2d_narrow_run<Avx2, Conv2dDgradArgs>},
+      {"v10_narrow_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_narrow_supports<Avx512, Conv2dDgradArgs>,
+       conv2d_narrow_workspace<Avx512, Conv2dDgradArgs>,
+       conv2d_narrow_run<Avx512, Conv2dDgradArgs>},
   };
   static const RowTable<Conv2dDgradArgs> cpu(own, conv2d_dgrad_peers());
   if (device == DeviceType::cpu) return cpu.rows();
@@ -163,6 +177,8 @@ bool frozen_weight(const Conv2dWgradArgs&) { return false; }
 template <class Args>
 const char* cpu_row(const Args& args) {
   const bool wide = Avx512::available();
+  if constexpr (!std::is_same_v<Args, Conv2dWgradArgs>)
+    if (conv2d_narrow_supports<Avx512>(args)) return "v10_narrow_avx512";
   if (winograd_phases_pay(args)) return wide ? "v8_winograd_phases_avx512" : "v7_winograd_phases";
   if (!winograd_pays(args)) return wide ? "v2_indirect_avx512" : "v1_indirect";
   if (frozen_weight(args)) return wide ? "v6_winograd_fresh_avx512" : "v5_winograd_fresh";

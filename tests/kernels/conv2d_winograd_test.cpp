@@ -204,6 +204,12 @@ TEST(Winograd, IsChosenWhereItPays) {
   EXPECT_EQ(chosen(6, 16, 31, 32), none);
   EXPECT_EQ(chosen(6, 16, 32, 31), none);
 
+  if (Avx512::available()) {  // three channels' taps fit its panels
+    EXPECT_EQ(chosen(1, 8, 32, 3)[0], "v10_narrow_avx512");
+    EXPECT_EQ(chosen(1, 8, 3, 32)[1], "v10_narrow_avx512");
+    EXPECT_EQ(chosen(1, 8, 32, 4), none);
+  }
+
   const std::string phased =
       Avx512::available() ? "v8_winograd_phases_avx512" : "v7_winograd_phases";
   EXPECT_EQ(chosen(2, 8, 32, 32, true), (Names{phased, phased, phased}));

@@ -94,6 +94,7 @@ class Plan {
       chunk.sums = arena.take<float>(chunk_ * z_.k);
     }
     m_ = arena.take<float>(slices_ * floats_of_m());
+    biases_ = arena.take<double>(slices_ * z_.k);
     bytes_ = arena.used();
   }
 
@@ -106,7 +107,7 @@ class Plan {
         const std::int64_t begin = all_tiles_ * slice / slices_,
                            end = all_tiles_ * (slice + 1) / slices_;
         sum_slice(chunks_[static_cast<std::size_t>(thread_index())], begin, end,
-                  m_ + slice * floats_of_m());
+                  m_ + slice * floats_of_m(), biases_ + slice * z_.k);
       });
     else
       sum_together();
@@ -129,16 +130,16 @@ class Plan {
             {dy.phase(1, 1), 0, 0}};
   }
 
-  // m [phases][products][K][columns], and behind it the bias' gradient [K].
+  // m [phases][products][K][columns].
   std::int64_t floats_of_phase() const { return products_ * z_.k * columns_; }
-  std::int64_t bias_at() const {
+  std::int64_t floats_of_m() const {
     return static_cast<std::int64_t>(phases_.size()) * floats_of_phase();
   }
-  std::int64_t floats_of_m() const { return bias_at() + (z_.k + 15) / 16 * 16; }
   std::int64_t panels() const { return columns_ / kernels_.columns; }
 
   // One thread's tiles [begin, end), chunk by chunk. What comes next is fetched meanwhile.
-  void sum_slice(const Chunk& chunk, std::int64_t begin, std::int64_t end, float* m) const {
+  void sum_slice(const Chunk& chunk, std::int64_t begin, std::int64_t end, float* m,
+                 double* bias) const {
     for (std::int64_t first = begin; first < end; first += chunk_)
       for (std::size_t phase = 0; phase < phases_.size(); ++phase) {
         const std::int64_t count = std::min(chunk_, end - first);
@@ -153,7 +154,7 @@ class Plan {
           for (std::int64_t panel = 0; panel < panels(); ++panel)
             multiply(phase, chunk, e, panel, count, first == begin, m);
         }
-        add_bias(chunk, count, first == begin && phase == 0, m);
+        add_bias(chunk, count, first == begin && phase == 0, bias);
       }
   }
 
@@ -167,7 +168,7 @@ class Plan {
         launch("winograd_input", count,
                [&](std::int64_t tile) { transform(phase, place(first + tile), chunk, tile); });
         launch_dynamic("winograd_outer", tasks + 1, [&](std::int64_t task) {
-          if (task == tasks) return add_bias(chunk, count, first == 0 && phase == 0, m_);
+          if (task == tasks) return add_bias(chunk, count, first == 0 && phase == 0, biases_);
           multiply(phase, chunk, task / panels(), task % panels(), count, first == 0, m_);
         });
       }
@@ -236,12 +237,12 @@ class Plan {
     }
   }
 
-  // The same for the bias.
-  void add_bias(const Chunk& chunk, std::int64_t count, bool begin, float* all) const {
-    float* const bias = all + bias_at();
-    if (begin) std::fill_n(bias, z_.k, 0.0f);
+  // The same for the bias, in f64: before a group norm of single channels what is summed cancels.
+  void add_bias(const Chunk& chunk, std::int64_t count, bool begin, double* bias) const {
+    if (begin) std::fill_n(bias, z_.k, 0.0);
     for (std::int64_t tile = 0; tile < count; ++tile)
-      for (std::int64_t k = 0; k < z_.k; ++k) bias[k] += chunk.sums[tile * z_.k + k];
+      for (std::int64_t k = 0; k < z_.k; ++k)
+        bias[k] += static_cast<double>(chunk.sums[tile * z_.k + k]);
   }
 
   // Adds the other slices' m to the first's.
@@ -278,7 +279,10 @@ class Plan {
         }
       }
     }
-    if (args_.dbias) static_cast<float*>(args_.dbias.raw())[k] = m_[bias_at() + k];
+    if (!args_.dbias) return;
+    double bias = 0;
+    for (std::int64_t slice = 0; slice < slices_; ++slice) bias += biases_[slice * z_.k + k];
+    static_cast<float*>(args_.dbias.raw())[k] = static_cast<float>(bias);
   }
 
   const Conv2dWgradArgs& args_;
@@ -295,6 +299,7 @@ class Plan {
   std::vector<Chunk> chunks_;  // one for each thread, or one for all
   std::vector<Pixels> x_;
   float *zeros_ = nullptr, *m_ = nullptr;
+  double* biases_ = nullptr;  // [slices][K]
   std::size_t bytes_ = 0;
 };
 

@@ -247,12 +247,12 @@ TEST_F(QualityCommand, RefusesWhatDoesNotFit) {
   refused(2, {"--device", "meta"}, "nothing can be measured");
   refused(1, {"--data_dir", folder_ / "none"}, "there is no such file");
   refused(1, {"--neighbours", "6"}, "more than 6");
-  EXPECT_THAT(tiller_expect(2, {"quality", "--model_path", models_ + "/" + demo::kUnetFile,
-                                "--classifier_path", models_ + "/" + demo::kGuideFile,
-                                "--judge_path", models_ + "/" + demo::kJudgeFile, "--out",
-                                folder_ / "fresh"})
-                  .err,
-              HasSubstr("--data_dir"));
+  EXPECT_THAT(
+      tiller_expect(2, {"quality", "--model_path", models_ + "/" + demo::kUnetFile,
+                        "--classifier_path", models_ + "/" + demo::kGuideFile, "--judge_path",
+                        models_ + "/" + demo::kJudgeFile, "--out", folder_ / "fresh"})
+          .err,
+      HasSubstr("--data_dir"));
 }
 
 }  // namespace

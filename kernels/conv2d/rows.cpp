@@ -29,99 +29,61 @@ void run_wgrad(const Conv2dWgradArgs& args, void*, Stream) {
   dispatch_floating(args.dtype(), [&](auto t) { conv2d_wgrad_reference<decltype(t)>(args); });
 }
 
+// The rows of the forward and of the input gradient, which are one kind of product.
+template <class Args>
+const RowTable<Args>& product_rows(void (*reference)(const Args&, void*, Stream),
+                                   std::span<const Row<Args>> peers) {
+  static const Row<Args> own[] = {
+      {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, reference},
+      {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx2, Args>, conv2d_indirect_workspace<Avx2, Args>,
+       conv2d_indirect_run<Avx2, Args>},
+      {"v2_indirect_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_indirect_supports<Avx512, Args>, conv2d_indirect_workspace<Avx512, Args>,
+       conv2d_indirect_run<Avx512, Args>},
+      {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, WinogradForm::kept, Args>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::kept, Args>,
+       conv2d_winograd_run<Avx2, WinogradForm::kept, Args>},
+      {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, WinogradForm::kept, Args>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::kept, Args>,
+       conv2d_winograd_run<Avx512, WinogradForm::kept, Args>},
+      {"v5_winograd_fresh", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, WinogradForm::fresh, Args>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::fresh, Args>,
+       conv2d_winograd_run<Avx2, WinogradForm::fresh, Args>},
+      {"v6_winograd_fresh_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, WinogradForm::fresh, Args>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::fresh, Args>,
+       conv2d_winograd_run<Avx512, WinogradForm::fresh, Args>},
+      {"v7_winograd_phases", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx2, WinogradForm::phases, Args>,
+       conv2d_winograd_workspace<Avx2, WinogradForm::phases, Args>,
+       conv2d_winograd_run<Avx2, WinogradForm::phases, Args>},
+      {"v8_winograd_phases_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_winograd_supports<Avx512, WinogradForm::phases, Args>,
+       conv2d_winograd_workspace<Avx512, WinogradForm::phases, Args>,
+       conv2d_winograd_run<Avx512, WinogradForm::phases, Args>},
+      {"v9_narrow", DeviceType::cpu, Math::f32, RowKind::fast, conv2d_narrow_supports<Avx2, Args>,
+       conv2d_narrow_workspace<Avx2, Args>, conv2d_narrow_run<Avx2, Args>},
+      {"v10_narrow_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
+       conv2d_narrow_supports<Avx512, Args>, conv2d_narrow_workspace<Avx512, Args>,
+       conv2d_narrow_run<Avx512, Args>},
+  };
+  static const RowTable<Args> cpu(own, peers);
+  return cpu;
+}
+
 }  // namespace
 
 std::span<const Row<Conv2dFwdArgs>> conv2d_fwd_rows(DeviceType device) {
-  static const Row<Conv2dFwdArgs> own[] = {
-      {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_fwd},
-      {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_indirect_supports<Avx2, Conv2dFwdArgs>,
-       conv2d_indirect_workspace<Avx2, Conv2dFwdArgs>, conv2d_indirect_run<Avx2, Conv2dFwdArgs>},
-      {"v2_indirect_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_indirect_supports<Avx512, Conv2dFwdArgs>,
-       conv2d_indirect_workspace<Avx512, Conv2dFwdArgs>,
-       conv2d_indirect_run<Avx512, Conv2dFwdArgs>},
-      {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, WinogradForm::kept, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx2, WinogradForm::kept, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx2, WinogradForm::kept, Conv2dFwdArgs>},
-      {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, WinogradForm::kept, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx512, WinogradForm::kept, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx512, WinogradForm::kept, Conv2dFwdArgs>},
-      {"v5_winograd_fresh", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, WinogradForm::fresh, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx2, WinogradForm::fresh, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx2, WinogradForm::fresh, Conv2dFwdArgs>},
-      {"v6_winograd_fresh_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, WinogradForm::fresh, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx512, WinogradForm::fresh, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx512, WinogradForm::fresh, Conv2dFwdArgs>},
-      {"v7_winograd_phases", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, WinogradForm::phases, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx2, WinogradForm::phases, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx2, WinogradForm::phases, Conv2dFwdArgs>},
-      {"v8_winograd_phases_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, WinogradForm::phases, Conv2dFwdArgs>,
-       conv2d_winograd_workspace<Avx512, WinogradForm::phases, Conv2dFwdArgs>,
-       conv2d_winograd_run<Avx512, WinogradForm::phases, Conv2dFwdArgs>},
-      {"v9_narrow", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_narrow_supports<Avx2, Conv2dFwdArgs>, conv2d_narrow_workspace<Avx2, Conv2dFwdArgs>,
-       conv2d_narrow_run<Avx2, Conv2dFwdArgs>},
-      {"v10_narrow_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_narrow_supports<Avx512, Conv2dFwdArgs>,
-       conv2d_narrow_workspace<Avx512, Conv2dFwdArgs>, conv2d_narrow_run<Avx512, Conv2dFwdArgs>},
-  };
-  static const RowTable<Conv2dFwdArgs> cpu(own, conv2d_fwd_peers());
-  if (device == DeviceType::cpu) return cpu.rows();
+  if (device == DeviceType::cpu) return product_rows(run_fwd, conv2d_fwd_peers()).rows();
   return device_rows<Conv2dFwdArgs>(device);
 }
 
 std::span<const Row<Conv2dDgradArgs>> conv2d_dgrad_rows(DeviceType device) {
-  static const Row<Conv2dDgradArgs> own[] = {
-      {"reference", DeviceType::cpu, Math::f32, RowKind::reference, always, nullptr, run_dgrad},
-      {"v1_indirect", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_indirect_supports<Avx2, Conv2dDgradArgs>,
-       conv2d_indirect_workspace<Avx2, Conv2dDgradArgs>,
-       conv2d_indirect_run<Avx2, Conv2dDgradArgs>},
-      {"v2_indirect_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_indirect_supports<Avx512, Conv2dDgradArgs>,
-       conv2d_indirect_workspace<Avx512, Conv2dDgradArgs>,
-       conv2d_indirect_run<Avx512, Conv2dDgradArgs>},
-      {"v3_winograd", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, WinogradForm::kept, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx2, WinogradForm::kept, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx2, WinogradForm::kept, Conv2dDgradArgs>},
-      {"v4_winograd_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, WinogradForm::kept, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx512, WinogradForm::kept, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx512, WinogradForm::kept, Conv2dDgradArgs>},
-      {"v5_winograd_fresh", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, WinogradForm::fresh, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx2, WinogradForm::fresh, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx2, WinogradForm::fresh, Conv2dDgradArgs>},
-      {"v6_winograd_fresh_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, WinogradForm::fresh, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx512, WinogradForm::fresh, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx512, WinogradForm::fresh, Conv2dDgradArgs>},
-      {"v7_winograd_phases", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx2, WinogradForm::phases, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx2, WinogradForm::phases, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx2, WinogradForm::phases, Conv2dDgradArgs>},
-      {"v8_winograd_phases_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_winograd_supports<Avx512, WinogradForm::phases, Conv2dDgradArgs>,
-       conv2d_winograd_workspace<Avx512, WinogradForm::phases, Conv2dDgradArgs>,
-       conv2d_winograd_run<Avx512, WinogradForm::phases, Conv2dDgradArgs>},
-      {"v9_narrow", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_narrow_supports<Avx2, Conv2dDgradArgs>,
-       conv2d_narrow_workspace<Avx2, Conv2dDgradArgs>, conv2d_narrow_run<Avx2, Conv2dDgradArgs>},
-      {"v10_narrow_avx512", DeviceType::cpu, Math::f32, RowKind::fast,
-       conv2d_narrow_supports<Avx512, Conv2dDgradArgs>,
-       conv2d_narrow_workspace<Avx512, Conv2dDgradArgs>,
-       conv2d_narrow_run<Avx512, Conv2dDgradArgs>},
-  };
-  static const RowTable<Conv2dDgradArgs> cpu(own, conv2d_dgrad_peers());
-  if (device == DeviceType::cpu) return cpu.rows();
+  if (device == DeviceType::cpu) return product_rows(run_dgrad, conv2d_dgrad_peers()).rows();
   return device_rows<Conv2dDgradArgs>(device);
 }
 

@@ -69,13 +69,12 @@ class Plan {
 
   void run() {
     if (!fresh_)
-      for (const WinogradPhase& phase : p_.phases) {
-        kept_.push_back(transformed<Isa>(p_, phase.index));
+      for (std::size_t phase = 0; phase < p_.phases.size(); ++phase) {
+        kept_.push_back(transformed<Isa>(p_, phase));
         w_.push_back(kept_.back().data<float>());
       }
     else if (alone_)  // few: all are made before, not by every task
-      for (std::size_t i = 0; i < p_.phases.size(); ++i)
-        transform_all<Isa>(p_, p_.phases[i].index, w_[i]);
+      for (std::size_t i = 0; i < p_.phases.size(); ++i) transform_all<Isa>(p_, i, w_[i]);
     else
       raw_ = raw_weight(p_.w);
     if (alone_)
@@ -232,8 +231,7 @@ class Plan {
       float* const w = transformed_ + thread_index() * products_ * fresh_stride();
       for (std::int64_t begin = 0; begin < l_.channels; begin += kFreshChannels) {
         const std::int64_t length = std::min(kFreshChannels, l_.channels - begin);
-        transform_weights<Isa>(p_, p_.phases[phase].index, raw_, panel, begin, length, w,
-                               fresh_stride());
+        transform_weights<Isa>(p_, phase, raw_, panel, begin, length, w, fresh_stride());
         products(begin, length, w, fresh_stride());
       }
     } else {
@@ -277,7 +275,7 @@ class Plan {
 
   void store_pixel(std::size_t phase, std::int64_t n, std::int64_t h, std::int64_t w,
                    std::int64_t panel, float* values) const {
-    const auto& [index, top, left, y0, y1, residuals] = p_.phases[phase];
+    const auto& [top, left, y0, y1, residuals] = p_.phases[phase];
     const std::int64_t width = kernels_.columns, column = panel * width;
     const std::int64_t used = std::min<std::int64_t>(width, p_.columns() - column);
     const float* residual = nullptr;

@@ -12,7 +12,7 @@
 namespace tiller {
 
 // The 2x2 taps of a phase from `count` filters' 3x3.
-inline void phase_taps(const float* nine, std::int64_t count, int phase, float* four) {
+inline void phase_taps(const float* nine, std::int64_t count, std::int64_t phase, float* four) {
   std::fill_n(four, 4 * count, 0.0f);
   for (std::int64_t tap = 0; tap < 9; ++tap) {
     const float* const from = nine + tap * count;
@@ -25,8 +25,9 @@ inline void phase_taps(const float* nine, std::int64_t count, int phase, float* 
 // [length rounded up to whole strips][columns]. A strip's taps at a time, which stay in the L1 cache.
 // Zeros for channels that only fill the last strip.
 template <class Isa>
-void transform_weights(const WinogradProblem& p, int phase, const RawWeight& w, std::int64_t panel,
-                       std::int64_t begin, std::int64_t length, float* to, std::int64_t stride) {
+void transform_weights(const WinogradProblem& p, std::size_t phase, const RawWeight& w,
+                       std::int64_t panel, std::int64_t begin, std::int64_t length, float* to,
+                       std::int64_t stride) {
   alignas(64) float nine[9 * kStripElements * kMaxPanelColumns];
   alignas(64) float four[4 * kStripElements * kMaxPanelColumns];
   const WinogradTransforms& transforms = winograd_transforms<Isa>(p.taps);
@@ -38,7 +39,8 @@ void transform_weights(const WinogradProblem& p, int phase, const RawWeight& w, 
     float* const strip = to + (at - begin) * width;
     unpack(w, panel * width, first, first + used, nine);
     if (p.taps == 2)
-      phase_taps(nine, used * width, p.summed ? static_cast<int>(at / channels) : phase, four);
+      phase_taps(nine, used * width, p.summed() ? at / channels : static_cast<std::int64_t>(phase),
+                 four);
     transforms.weight(p.taps == 2 ? four : nine, used * width, p.transposed, used * width, strip,
                       stride);
     for (std::int64_t e = 0; e < transforms.products(); ++e)
@@ -57,7 +59,7 @@ std::int64_t transformed_floats(const WinogradProblem& p) {
 
 // All of it, with zeros beyond the channels and columns.
 template <class Isa>
-void transform_all(const WinogradProblem& p, int phase, float* to) {
+void transform_all(const WinogradProblem& p, std::size_t phase, float* to) {
   const std::int64_t columns = Isa::kernels().columns;
   const std::int64_t panels = (p.columns() + columns - 1) / columns;
   const std::int64_t strips = p.padded_channels() / kStripElements;
@@ -73,7 +75,7 @@ void transform_all(const WinogradProblem& p, int phase, float* to) {
 
 // The same, kept with the weight.
 template <class Isa>
-Tensor transformed(const WinogradProblem& p, int phase) {
+Tensor transformed(const WinogradProblem& p, std::size_t phase) {
   const std::string key = fmt::format("winograd {} taps {} {}{}", p.taps, phase,
                                       p.transposed ? "transposed " : "", Isa::kernels().columns);
   return derived(p.w, key.c_str(), [&] {

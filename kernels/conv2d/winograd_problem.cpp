@@ -20,14 +20,13 @@ WinogradProblem winograd_problem(const Conv2dFwdArgs& args, int taps) {
   const Pixels y(args.y), residual(args.skip_w ? args.y : args.residual);
   const bool half = args.residual_up2x && !args.skip_w;
   if (!phases) {
-    p.phases.push_back({0, 0, 0, y, {}, residual});
+    p.phases.push_back({0, 0, y, {}, residual});
     p.residual_halving = half;
     return p;
   }
   for (const int a : {0, 1})
     for (const int b : {0, 1})
-      p.phases.push_back(
-          {2 * a + b, a, b, y.phase(a, b), {}, half ? residual : residual.phase(a, b)});
+      p.phases.push_back({a, b, y.phase(a, b), {}, half ? residual : residual.phase(a, b)});
   return p;
 }
 
@@ -39,10 +38,9 @@ WinogradProblem winograd_problem(const Conv2dDgradArgs& args, int taps) {
   p.taps = taps;
   p.w = args.w;
   p.transposed = true;
-  p.phases.push_back({0, 0, 0, Pixels(args.dx0), Pixels(args.dx1), {}});
+  p.phases.push_back({0, 0, Pixels(args.dx0), Pixels(args.dx1), {}});
   const Pixels dy(args.dy);
   if (taps == 2) {
-    p.summed = true;
     for (const int a : {0, 1})
       for (const int b : {0, 1}) p.sources.push_back({dy.phase(a, b), -a, -b});
     return p;

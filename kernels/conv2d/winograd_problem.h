@@ -16,7 +16,7 @@ namespace tiller {
 /// Of the 2x2 taps of a phase the one that tap 0 to 8 of the 3x3 is added to: of two rows of the
 /// up-sampled image that are one row of the image, the weights are added. `phase` is 2 * parity of the
 /// output's row + parity of its column.
-constexpr std::int64_t phase_tap(int phase, std::int64_t tap) {
+constexpr std::int64_t phase_tap(std::int64_t phase, std::int64_t tap) {
   return 2 * (tap / 3 > phase / 2) + (tap % 3 > phase % 2);
 }
 
@@ -27,7 +27,6 @@ struct WinogradSource {
 };
 
 struct WinogradPhase {
-  int index;               ///< see phase_tap()
   std::int64_t top, left;  ///< of the patch, besides the source's
   Pixels y0, y1, residual;
 };
@@ -36,19 +35,20 @@ struct WinogradProblem {
   std::int64_t images = 0;
   int taps = 3;                         ///< down and across, of what is computed
   std::vector<WinogradSource> sources;  ///< concatenated
-  std::vector<WinogradPhase> phases;    ///< of the output
+  std::vector<WinogradPhase> phases;    ///< of the output: one, or four in the order of phase_tap()
   Tensor w;                             ///< [K,3,3,C]
   bool transposed = false;
-  bool summed = false;  ///< source i is phase i of dy: each has all channels, and its own taps
-  int down2x = 0;       ///< 1: outputs are sums over 2x2 pixels of the convolution
+  int down2x = 0;  ///< 1: outputs are sums over 2x2 pixels of the convolution
   int residual_halving = 0;
   Tensor bias, stats;  // or none
 
+  /// Whether source i is phase i of dy: each has all channels, and its own taps.
+  bool summed() const { return transposed && taps == 2; }
   std::int64_t height() const { return phases[0].y0.height << down2x; }  ///< of the convolution
   std::int64_t width() const { return phases[0].y0.width << down2x; }
   /// Channels of one source, or of all that are concatenated.
   std::int64_t source_channels() const { return transposed ? w.dim(0) : w.dim(3); }
-  std::int64_t channels() const { return source_channels() * (summed ? 4 : 1); }
+  std::int64_t channels() const { return source_channels() * (summed() ? 4 : 1); }
   std::int64_t padded_channels() const {
     return (channels() + kStripElements - 1) / kStripElements * kStripElements;
   }

@@ -271,7 +271,7 @@ class Plan {
         winograd_weight_gradients(transforms_.taps, products, taps);
         for (std::int64_t tap = 0; tap < 9; ++tap) {
           const float* from =
-              taps[phases_.size() > 1 ? phase_tap(static_cast<int>(phase), tap) : tap];
+              taps[phases_.size() > 1 ? phase_tap(static_cast<std::int64_t>(phase), tap) : tap];
           for (std::int64_t i = 0; i < count; ++i) {
             float& to = dw[tap * z_.c + c + i];
             to = phase == 0 ? from[i] : to + from[i];
